@@ -1,0 +1,77 @@
+# Graft's commands. Each sets up what it needs on a machine with Python >= 3.11, make and git.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORES ?= all
+PYTHON ?= python3
+
+.PHONY: reproduce report setup test test-real lint format bench lock verify repair clean distclean
+.DELETE_ON_ERROR:
+
+## reproduce: the whole workflow on the embedded default, then its report
+reproduce: $(READY)
+	$(BIN)/snakemake --cores $(CORES)
+	@$(MAKE) --no-print-directory report
+	@$(BIN)/python workflow/scripts/show.py
+
+## report: results/report.html, made again only if there is something new to show
+report: $(READY)
+	@if [ -f results/report.html ] && \
+	  [ -z "$$(find results/experiments -name '*.seal.json' -newer results/report.html)" ]; \
+	then echo "results/report.html is up to date"; \
+	else $(BIN)/snakemake --report results/report.html; fi
+
+## setup: the virtual environment, exactly as locked
+setup: $(READY)
+
+$(READY): envs/graft.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python envs/graft.lock
+	@touch $@
+
+## test: every test (those on real data skip where ../shared is absent)
+test: $(READY)
+	$(BIN)/python -m pytest
+
+## test-real: only the tests on real data
+test-real: $(READY)
+	$(BIN)/python -m pytest tests/real -rs
+
+## lint: style and Snakemake's own advice
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+## bench: the measurements in benchmarks/
+bench: $(READY)
+	$(BIN)/python benchmarks/stages.py
+
+## verify: every artefact against its seal, every figure against predictions.csv
+verify: $(READY)
+	@$(BIN)/python workflow/scripts/verify.py results
+
+## repair: remove what verify finds damaged, here and in the store, so that it is made again
+repair: $(READY)
+	@$(BIN)/python workflow/scripts/verify.py results --repair
+
+## lock: envs/graft.lock and the conda environment, from pyproject.toml
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
+	  --no-emit-index-url --upgrade --quiet --output-file envs/graft.lock
+	$(BIN)/python envs/conda.py envs/graft.lock envs/graft.yaml
+
+## clean: the results; distclean: the store and the environment as well
+clean:
+	rm -rf results .snakemake
+
+distclean: clean
+	rm -rf .store $(VENV)
