@@ -1,0 +1,39 @@
+"""What all tests share: the library on the path, and the default training settings."""
+
+import copy
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+# Tests run beside the jobs they start; spinning threads would only slow both down.
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from graft import config as configs  # noqa: E402
+
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def _shipped() -> dict:
+    merged: dict = {}
+    for name in ("config", "datasets", "sources", "experiments"):
+        merged |= yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
+    return merged
+
+
+SHIPPED = _shipped()
+"""The config as shipped, before defaults."""
+
+
+def _default_training() -> dict:
+    config = copy.deepcopy(SHIPPED)
+    config["experiments"]["portraits_sex"]["train"] = {}
+    return configs.training(configs.resolve(config, SCHEMA), "portraits_sex", "from_scratch")
+
+
+TRAIN = _default_training()
+"""Training settings as they are when an experiment sets none."""

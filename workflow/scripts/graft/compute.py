@@ -1,0 +1,43 @@
+"""Which device and arithmetic a run uses, found without importing torch.
+
+The choice is part of the recipe of every stage that computes with a network, so it is made
+once, where the workflow starts, and handed down to the jobs.
+"""
+
+import ctypes
+from pathlib import Path
+
+
+def resolve(device: str, precision: str) -> dict[str, str]:
+    """Resolve `auto` to what this machine has: {"device": ..., "precision": ...}.
+
+    bf16 is chosen where the processor multiplies it in hardware (a GPU, or a CPU with AMX or
+    AVX512-BF16); elsewhere emulating it would be slower than fp32. An explicit device is taken
+    at its word, because a cluster's submit host need not have the GPU that its nodes have.
+    """
+    if device == "auto":
+        device = "cuda" if cuda_devices() else "cpu"
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" or cpu_has_bf16() else "fp32"
+    return {"device": device, "precision": precision}
+
+
+def cuda_devices() -> int:
+    """Number of CUDA GPUs that the driver shows (0 without a driver)."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AMX or AVX512-BF16)."""
+    try:
+        flags = cpuinfo.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
