@@ -1,0 +1,174 @@
+"""Models: a trained network in one file, with all it takes to use it again.
+
+The safetensors file holds every tensor of the network, the frozen prefix included, under
+torchvision's names and `head.*`; its header describes architecture, cut, head, classes, input
+transform and how pictures were prepared.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from graft import metrics, networks, training
+from graft.architectures import IMAGE, POOLS, is_transferred
+from graft.architectures import warm_up as warm_up_of
+from graft.batches import Batches
+from graft.errors import GraftError
+from graft.files import atomic
+from graft.networks import Network
+from graft.packs import open_parts
+from graft.transforms import Transform
+
+
+def train(
+    train_parts: Sequence[Path],
+    val_parts: Sequence[Path],
+    model: Path,
+    history: Path,
+    *,
+    source: Path | None,
+    warm_up: Path | None,
+    settings: dict,
+    seed: int,
+    name: str,
+    identity: str,
+    on_epoch: Callable[[int, dict], None] = lambda epoch, row: None,
+) -> dict:
+    """Train one mode with one seed; write the model and its history; return how it was found.
+
+    The parts are packs if the mode's cut is `image`, else features at that cut. A checkpoint
+    beside the model lets a killed run go on from its last epoch.
+    """
+    torch.set_num_threads(settings["threads"])
+    torch.use_deterministic_algorithms(settings["device"] == "cpu")
+    spec, cut, device = settings["train"], settings["cut"], settings["device"]
+    transform = Transform.from_dict(settings["transform"])
+    rows, val_rows = open_parts(train_parts), open_parts(val_parts)
+    if not len(val_rows):
+        raise GraftError(f"{name}: no validation sample is left; raise the data set's split.val.")
+    training.check_classes(rows.labels, rows.classes, name)
+    tensors = None if source is None else networks.load(source)[0]
+    head = None if warm_up is None else networks.load(warm_up)[0]
+    image_size = transform.size or settings["preparation"]["image_size"]
+    reports: list[dict] = []
+
+    def make_network() -> Network:
+        network, report = training.build(
+            settings,
+            classes=len(rows.classes),
+            image_size=image_size,
+            seed=seed,
+            source=tensors,
+            head=head,
+        )
+        reports.append(report)
+        return network
+
+    def batches(data) -> Batches:
+        return Batches(
+            data,
+            transform if cut == IMAGE else None,
+            flip=spec["augment"]["flip"],
+            shift=spec["augment"]["shift"] if cut == IMAGE else 0.0,
+            device=device,
+        )
+
+    checkpoint = model.with_name(".checkpoint.pt")
+    found = training.fit(
+        make_network,
+        batches(rows),
+        batches(val_rows),
+        spec,
+        transferred=is_transferred(settings["mode"]) and cut not in POOLS,
+        seed=seed,
+        precision=settings["precision"],
+        checkpoint=checkpoint,
+        identity=identity,
+        on_epoch=on_epoch,
+    )
+    network = training.restore(make_network(), found)
+    check_frozen(network, tensors)
+    description = {
+        "architecture": settings["architecture"],
+        "cut": cut,
+        "mode": settings["mode"],
+        "head": spec["head"],
+        "classes": rows.classes,
+        "image_size": image_size,
+        "transform": settings["transform"],
+        "preparation": settings["preparation"],
+    }
+    networks.save(model, network.tensors(), description)
+    with atomic(history) as temporary:
+        found.history.to_csv(temporary, index=False, lineterminator="\n")
+    checkpoint.unlink(missing_ok=True)
+    return {
+        "mode": settings["mode"],
+        "cut": cut,
+        "classes": rows.classes,
+        "samples": {"train": len(rows), "val": len(val_rows)},
+        "transfer": reports[-1],
+        "warm_up": warm_up_of(settings["mode"]),
+        "select": spec["select"],
+        "best_epoch": found.best_epoch,
+        "best_value": found.best_value,
+        "stopped_early": found.stopped_early,
+        "chosen": {key: found.settings[key] for key in ("lr", "transferred_lr_scale")},
+        "tuning": found.candidates,
+    }
+
+
+def load(model: Path) -> tuple[Network, dict]:
+    """(network in evaluation mode, description) of a file that `train` wrote."""
+    tensors, description = networks.load(model)
+    network = Network(
+        description["architecture"],
+        description["cut"],
+        description["head"],
+        len(description["classes"]),
+        description["image_size"],
+    )
+    network.backbone.load(tensors)
+    network.load_head(tensors, str(model))
+    return network.eval(), description
+
+
+def predict(
+    model: Path, parts: Sequence[Path], *, device: str, precision: str, threads: int
+) -> pd.DataFrame:
+    """Predictions for packs or features at the model's cut (see `metrics.predictions_frame`)."""
+    torch.set_num_threads(threads)
+    network, description = load(model)
+    rows = open_parts(parts)
+    if rows.classes != description["classes"]:
+        raise GraftError(f"{parts[0]} has other classes than {model}; run the pack stage again.")
+    if not len(rows):
+        raise GraftError(f"{parts[0]}: no test sample is left; raise the data set's split.test.")
+    transform = Transform.from_dict(description["transform"])
+    batches = Batches(
+        rows,
+        transform if description["cut"] == IMAGE else None,
+        flip=False,
+        shift=0.0,
+        device=device,
+    )
+    logits = training.logits(network.to(device), batches, precision)
+    confidences = logits.double().softmax(1).numpy()
+    return metrics.predictions_frame(
+        rows.sample_ids, rows.groups, np.asarray(rows.labels), confidences, rows.classes
+    )
+
+
+def check_frozen(network: Network, source: dict[str, torch.Tensor] | None) -> None:
+    """After training, the frozen prefix equals the source, buffers included; else GraftError."""
+    frozen = networks.frozen_blocks(network.backbone, network.cut)
+    for name, tensor in network.backbone.tensors(frozen).items():
+        given = None if source is None else source.get(name)
+        if given is None or not torch.equal(tensor.cpu(), given):
+            raise GraftError(
+                f"the frozen layer {name} differs from its source after training; this is a "
+                "defect of Graft, please report it."
+            )

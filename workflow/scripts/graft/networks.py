@@ -1,0 +1,187 @@
+"""Networks: a backbone, a pooling, and a head, cut where the frozen prefix ends.
+
+Everything before the cut is computed once and stored (`features`); everything after it, the
+suffix, is what training runs on. With the cut at `image` the suffix is the whole network.
+"""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from graft.architectures import IMAGE, POOLS
+from graft.backbones import Backbone
+from graft.errors import GraftError
+from graft.files import atomic, canonical_json
+
+ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
+
+class Head(nn.Sequential):
+    """Fully connected layers from pooled features (n, width) to logits (n, classes).
+
+    `hidden` are the widths of the layers before the last; each is followed by the activation
+    and by dropout, and dropout stands before the last layer if there is no hidden one.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        *,
+        hidden: list[int] = (),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ):
+        layers: list[nn.Module] = []
+        for units in hidden:
+            layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = units
+        if dropout and not hidden:
+            layers.append(nn.Dropout(dropout))
+        layers.append(nn.Linear(width, classes))
+        super().__init__(*layers)
+
+
+class Pool(nn.Module):
+    """Maps (n, channels, h, w) -> vector (n, width): global average, or flattened."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        if kind not in POOLS:
+            raise GraftError(f"head.pool is {kind!r}; choose one of {', '.join(POOLS)}.")
+        self.kind = kind
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.mean((2, 3)) if self.kind == "avgpool" else maps.flatten(1)
+
+
+def prefix(backbone: Backbone, cut: str) -> nn.Sequential:
+    """The frozen part: the blocks up to and including `cut`, and the pooling if it is one."""
+    return _stages(backbone, cut)[0]
+
+
+def frozen_blocks(backbone: Backbone, cut: str) -> list[str]:
+    """Names of the blocks before the cut."""
+    if cut == IMAGE:
+        return []
+    blocks = backbone.blocks
+    return blocks if cut in POOLS else blocks[: blocks.index(cut) + 1]
+
+
+def _stages(backbone: Backbone, cut: str, pool: str | None = None):
+    """(prefix, suffix without head) as two sequences."""
+    frozen = frozen_blocks(backbone, cut)
+    before = OrderedDict((name, getattr(backbone, name)) for name in frozen)
+    after = OrderedDict(
+        (name, getattr(backbone, name)) for name in backbone.blocks if name not in frozen
+    )
+    if cut in POOLS:
+        before["pool"] = Pool(cut)
+    elif pool is not None:
+        after["pool"] = Pool(pool)
+    return nn.Sequential(before), nn.Sequential(after)
+
+
+class Network(nn.Module):
+    """A backbone cut at `cut`, with its head. `forward` runs the suffix; `whole` everything.
+
+    `head` is the config's head: {"pool", "hidden", "activation", "dropout"}. The head's input
+    width depends on the picture's size if the pooling is `flatten`, so `image_size` (pixels,
+    square, as the backbone receives it) is part of a network's description.
+    """
+
+    def __init__(self, architecture: str, cut: str, head: dict, classes: int, image_size: int):
+        super().__init__()
+        self.backbone = Backbone(architecture)
+        self.cut = cut
+        self._suffix_frozen = False
+        spec = {key: value for key, value in head.items() if key != "pool"}
+        self.head = Head(self._width(head["pool"], image_size), classes, **spec)
+        # Not registered as children: they share the backbone's modules.
+        before, after = _stages(self.backbone, cut, head["pool"])
+        object.__setattr__(self, "prefix", before)
+        object.__setattr__(self, "suffix", after)
+        self.prefix.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What stands at the cut -> logits (n, classes)."""
+        return self.head(self.suffix(inputs))
+
+    def whole(self, images: torch.Tensor) -> torch.Tensor:
+        """Transformed pictures (n, 3, h, w) -> logits (n, classes)."""
+        return self(self.prefix(images))
+
+    def train(self, mode: bool = True) -> "Network":
+        """Switch the suffix; the prefix stays in evaluation mode, its statistics are frozen."""
+        super().train(mode)
+        self.prefix.eval()
+        if self._suffix_frozen:
+            self.suffix.eval()
+        return self
+
+    def freeze_suffix(self) -> None:
+        """Hold the backbone behind the cut as well (a transferred rate of zero)."""
+        self._suffix_frozen = True
+        self.suffix.requires_grad_(False)
+
+    def transferred_parameters(self) -> list[nn.Parameter]:
+        """The backbone's parameters after the cut."""
+        return list(self.suffix.parameters())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors: the backbone's by torchvision's names, the head's as `head.*`."""
+        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        return {**self.backbone.tensors(), **head}
+
+    def load_head(self, tensors: dict[str, torch.Tensor], origin: str) -> None:
+        """Copy `head.*` tensors in; GraftError if the heads differ."""
+        own = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        given = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
+            raise GraftError(
+                f"{origin}'s head has other layers than this one; give both modes the same "
+                "train.head."
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(given[name])
+
+    def _width(self, pool: str, image_size: int) -> int:
+        """Width of the pooled features of a picture, found by running a black one."""
+        self.backbone.eval()
+        try:
+            with torch.no_grad():
+                maps = self.backbone(torch.zeros(1, 3, image_size, image_size))
+        except RuntimeError:  # a pooling finds nothing left to pool
+            raise GraftError(
+                f"pictures of {image_size} pixels are too small for "
+                f"{self.backbone.architecture}; raise the data set's image_size."
+            ) from None
+        self.backbone.train()
+        return Pool(pool)(maps).shape[1]
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor], description: dict) -> None:
+    """Write tensors as safetensors, with a JSON description in the header; whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, metadata={"graft": canonical_json(description)})
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Read (tensors, description) of a file that `save` wrote. GraftError if it is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("graft", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise GraftError(f"{path} is not a readable safetensors file ({error}).") from None
+    return tensors, description or {}
