@@ -59,6 +59,16 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
         ("sources.portraits_identity.weights.seed", 7, "does not list"),
         ("sources.portraits_identity.architecture", "vgg16", "trains vgg_mini"),
         ("features", {"flip": False}, "other views"),
+        (
+            "experiments.portraits_sex.train.optimizer",
+            {"momentum": 0, "nesterov": True},
+            "nesterov",
+        ),
+        (
+            "datasets.portraits.files",
+            {"a.tar": {"render": {"kind": "lfw", "people": 3, "seed": 1}}},
+            "needs pictures",
+        ),
         ("experiments.portraits_sex.train.epochs", 0, "minimum"),
         ("datasets", {"../x": {}}, "not a usable name"),
     ],

@@ -121,6 +121,12 @@ def _check_datasets(config: dict) -> None:
                 raise GraftError(
                     f"config: {key}.files.{file} needs exactly one of url (with sha256) and render."
                 )
+            render = spec.get("render")
+            if render and ("pictures" in render) != (render["kind"] == "lfw"):
+                raise GraftError(
+                    f"config: {key}.files.{file}.render needs pictures (of each person) for the "
+                    "kind lfw, and only for it."
+                )
         if dataset["crop"] == "aligned_face" and dataset["detector"]["name"] == "none":
             raise GraftError(
                 f"config: {key}.crop is aligned_face but {key}.detector.name is none; "
@@ -182,13 +188,23 @@ def _check_experiments(config: dict) -> None:
                     f"config: {key}.modes has {mode}, but sources.{experiment['source']} has no "
                     "weights to transfer; use from_scratch alone or name another source."
                 )
-        if overrides and any("modes" in override for override in overrides.values()):
+        if any("modes" in override for override in overrides.values()):
             raise GraftError(f"config: {key}.train.modes must not hold another modes key.")
-        if experiment["train"]["augment"]["flip"] and not config["features"]["flip"]:
-            raise GraftError(
-                f"config: {key}.train.augment.flip is true but features.flip is false, so the "
-                "frozen modes would see other views than the rest; make them equal."
-            )
+        for mode in experiment["modes"]:
+            _check_training(config, name, mode)
+
+
+def _check_training(config: dict, experiment: str, mode: str) -> None:
+    key, spec = f"experiments.{experiment}.train", training(config, experiment, mode)
+    if spec["augment"]["flip"] and not config["features"]["flip"]:
+        raise GraftError(
+            f"config: {key}.augment.flip is true but features.flip is false, so the frozen "
+            "modes would see other views than the rest; make them equal."
+        )
+    if spec["optimizer"]["nesterov"] and not spec["optimizer"]["momentum"]:
+        raise GraftError(
+            f"config: {key}.optimizer.nesterov needs a momentum above 0; set one or turn it off."
+        )
 
 
 def _check_chains(config: dict) -> None:

@@ -1,0 +1,55 @@
+# Graft: transfer learning on images, from the download to the report. See README.md.
+#
+#   snakemake --cores all                  everything that config/config.yaml lists under `run`
+#   snakemake --cores all all_faces        one stage, for every data set
+#   snakemake --cores all -R train         redo one stage and what depends on it
+
+import os
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: os.path.join(workflow.basedir, "config", "config.yaml")
+configfile: os.path.join(workflow.basedir, "config", "datasets.yaml")
+configfile: os.path.join(workflow.basedir, "config", "sources.yaml")
+configfile: os.path.join(workflow.basedir, "config", "experiments.yaml")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        targets("plots"),
+        targets("track"),
+
+
+include: "workflow/rules/download.smk"
+include: "workflow/rules/structure.smk"
+include: "workflow/rules/faces.smk"
+include: "workflow/rules/pack.smk"
+include: "workflow/rules/weights.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/compare.smk"
+include: "workflow/rules/plots.smk"
+include: "workflow/rules/track.smk"
+
+
+for stage in STAGES:
+
+    rule:
+        name:
+            f"all_{stage}"
+        input:
+            targets(stage),
+
+
+check_contracts()

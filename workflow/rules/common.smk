@@ -1,0 +1,267 @@
+# The contracts (design, section 4): the checked config, paths, recipes, seals, and the check
+# that every rule keeps them. No rules in here.
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+SCRIPTS = ROOT / "workflow" / "scripts"
+LOCK = ROOT / "envs" / "graft.lock"
+sys.path.insert(0, str(SCRIPTS))
+
+from graft import architectures, compute, recipes, settings
+from graft import config as configs
+from graft.errors import GraftError
+
+STAGES = (
+    "download structure faces pack weights features train evaluate compare plots track"
+).split()
+# `track` talks to a server, so its result is never taken from the store.
+NEVER_CACHED = {"track"}
+
+DATA = "results/data/{dataset}"
+EXPERIMENT = "results/experiments/{experiment}"
+RUN = f"{EXPERIMENT}/{{mode}}/{{seed}}"
+FEATURES = "results/features/{dataset}/{source}/{cut}"
+SOURCE = "results/sources/{source}"
+
+
+wildcard_constraints:
+    dataset=r"\w+",
+    experiment=r"\w+",
+    source=r"\w+",
+    mode=r"\w+",
+    cut=r"\w+",
+    seed=r"\d+",
+    part=r"(train|val|test)-\d\d",
+    file=r"[\w.-]+(?<!\.seal\.json)",
+
+
+def checked(config):
+    """The config, valid and complete, with `auto` resolved once for all jobs of this run."""
+    schema = (ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text()
+    try:
+        config = configs.resolve(config, yaml.safe_load(schema))
+    except GraftError as error:
+        raise WorkflowError(str(error)) from None
+    options = config["compute"]
+    for purpose in ("inference", "training"):
+        # Jobs parse this file again, perhaps on another machine; the environment tells them
+        # what the machine that started the workflow chose.
+        name = f"GRAFT_{purpose.upper()}"
+        if name not in os.environ:
+            chosen = compute.resolve(options["device"], options[f"{purpose}_precision"])
+            os.environ[name] = f"{chosen['device']} {chosen['precision']}"
+        options["device"], options[f"{purpose}_precision"] = os.environ[name].split()
+    return config
+
+
+def sealed(paths, seal=None):
+    """Input role: artefacts together with the seals that vouch for them.
+
+    The artefacts are `ancient`, because the seal beside each changes whenever they do, and
+    being small it is compared by digest: touching files redoes nothing.
+    """
+    paths = [paths] if isinstance(paths, str) else list(paths)
+    seals = [seal or seal_of(path) for path in paths]
+    return [*(ancient(path) for path in paths), *dict.fromkeys(seals)]
+
+
+def seal_of(path):
+    """The seal of a stage's output: fit.json and metrics.json carry results besides."""
+    path = Path(path)
+    known = {
+        "model.safetensors": "fit.json",
+        "history.csv": "fit.json",
+        "predictions.csv": "metrics.json",
+    }
+    if path.parent.name == "raw":
+        return f"{path}.seal.json"
+    return str(path.with_name(known.get(path.name, f"{path.stem}.seal.json")))
+
+
+def recipe(stage, settings_of):
+    """`params: recipe=recipe("pack", lambda w: settings.pack(config, w.dataset))`."""
+
+    def build(wildcards):
+        inputs = workflow.get_rule(stage).input
+        return recipes.recipe(
+            stage,
+            wildcards=dict(wildcards.items()),
+            settings=settings_of(wildcards),
+            inputs={role: _role(item, wildcards) for role, item in inputs._allitems()},
+            script=SCRIPTS / f"{stage}.py",
+            lock=LOCK,
+        )
+
+    build.recipe_of = stage
+    return build
+
+
+def _role(item, wildcards):
+    """The paths that play an input role, before or after wildcards are filled in."""
+    item = getattr(item, "callable", item)
+    found = item(wildcards) if callable(item) else item
+    return [str(found)] if isinstance(found, str) else [str(path) for path in found]
+
+
+def need(wildcards):
+    """The (dataset, source, cut) that a run of an experiment reads its inputs at."""
+    experiment = config["experiments"][wildcards.experiment]
+    at = settings.cut(config, wildcards.experiment, wildcards.mode)
+    return experiment["dataset"], experiment["source"], at
+
+
+def inputs_at_cut(*splits):
+    """Input function: packs where nothing is frozen, else the features at the mode's cut."""
+
+    def find(wildcards):
+        dataset, source, cut = need(wildcards)
+        folder = f"{DATA}/packs" if cut == architectures.IMAGE else FEATURES
+        return sealed(
+            expand(
+                f"{folder}/{{part}}.h5",
+                dataset=dataset,
+                source=source,
+                cut=cut,
+                part=settings.parts(config, dataset, *splits),
+            )
+        )
+
+    return find
+
+
+def source_model(wildcards):
+    """The model of another experiment, where that is what the source's weights are."""
+    weights = config["sources"][wildcards.source]["weights"]
+    if "experiment" not in weights:
+        return []
+    return sealed(f"{RUN}/model.safetensors".format(**weights))
+
+
+def transferred_source(wildcards):
+    """The source, unless the mode uses nothing but its structure."""
+    if not architectures.is_transferred(wildcards.mode):
+        return []
+    return sealed(SOURCE.format(source=need(wildcards)[1]) + ".safetensors")
+
+
+def warm_up_model(wildcards):
+    """The model whose head this mode starts from."""
+    mode = architectures.warm_up(wildcards.mode)
+    if mode is None:
+        return []
+    run = {"experiment": wildcards.experiment, "seed": wildcards.seed, "mode": mode}
+    return sealed(f"{RUN}/model.safetensors".format(**run))
+
+
+def over_runs(pattern):
+    """Input function: sealed files of every (mode, seed) that the experiment lists."""
+
+    def find(wildcards):
+        runs = settings.runs(config, wildcards.experiment)
+        return sealed(
+            pattern.format(experiment=wildcards.experiment, mode=mode, seed=seed)
+            for mode, seed in runs
+        )
+
+    return find
+
+
+def over_parts(pattern, *splits):
+    """Input function: sealed parts of the experiment's (or wildcard's) data set."""
+
+    def find(wildcards):
+        dataset = wildcards.get("dataset") or config["experiments"][wildcards.experiment]["dataset"]
+        return sealed(
+            expand(pattern, dataset=dataset, part=settings.parts(config, dataset, *splits))
+        )
+
+    return find
+
+
+def targets(stage):
+    """The seals that stand for everything a stage has to make."""
+    datasets, experiments = settings.datasets(config), settings.experiments(config)
+    runs = [(e, mode, seed) for e in experiments for mode, seed in settings.runs(config, e)]
+    match stage:
+        case "download":
+            return [
+                f"{DATA}/raw/{file}.seal.json".format(dataset=dataset)
+                for dataset in datasets
+                for file in settings.raw_files(config, dataset)
+            ]
+        case "structure":
+            return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
+        case "faces" | "pack":
+            folder = {"faces": "faces", "pack": "packs"}[stage]
+            return [
+                f"{DATA}/{folder}/{part}.seal.json".format(dataset=dataset)
+                for dataset in datasets
+                for part in settings.parts(config, dataset)
+            ]
+        case "weights":
+            return expand(f"{SOURCE}.seal.json", source=settings.sources(config))
+        case "features":
+            return [
+                f"{FEATURES}/{part}.seal.json".format(dataset=dataset, source=source, cut=cut)
+                for dataset, source, cut in settings.cuts(config)
+                for part in settings.parts(config, dataset)
+            ]
+        case "train" | "evaluate":
+            file = {"train": "fit.json", "evaluate": "metrics.json"}[stage]
+            return [f"{RUN}/{file}".format(experiment=e, mode=m, seed=s) for e, m, s in runs]
+        case "compare":
+            return expand(f"{EXPERIMENT}/comparison.seal.json", experiment=experiments)
+        case "plots":
+            return expand(f"{EXPERIMENT}/plots/plots.seal.json", experiment=experiments)
+        case "track":
+            return expand(f"{EXPERIMENT}/mlflow.json", experiment=experiments)
+
+
+def check_contracts():
+    """Refuse a workflow in which a rule breaks the caching contract."""
+    for this in workflow.rules:
+        if this.norun:
+            continue
+        made = dict(this.params._allitems()).get("recipe")
+        problems = recipes.check_rule(
+            this.name,
+            recipe_stage=getattr(made, "recipe_of", None),
+            is_script=this.script is not None,
+            cached=bool(this.cache and this.cache.output),
+            outputs=[
+                (role, set(getattr(file, "flags", {}))) for role, file in this.output._allitems()
+            ],
+            inputs=[role for role, _ in this.input._allitems()],
+            forbidden={
+                "run": this.run_func_src is not None and this.script is None,
+                "shadow": this.shadow_depth is not None,
+                "benchmark": this.benchmark is not None,
+            },
+            may_skip_cache=NEVER_CACHED.__contains__,
+        )
+        if problems:
+            raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see design, contract 1).")
+
+
+config = checked(config)
+gpus = int(config["compute"]["device"] == "cuda")
+os.environ.setdefault("SNAKEMAKE_OUTPUT_CACHE", os.path.abspath(".store"))
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+# What every job has to see as this process does, wherever it runs.
+envvars:
+    "SNAKEMAKE_OUTPUT_CACHE",
+    "MLFLOW_DISABLE_TELEMETRY",
+    "GRAFT_INFERENCE",
+    "GRAFT_TRAINING",
+
+
+os.makedirs(os.environ["SNAKEMAKE_OUTPUT_CACHE"], exist_ok=True)

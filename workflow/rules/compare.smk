@@ -1,0 +1,23 @@
+# Requires: the predictions of every mode and seed of an experiment.
+# Makes:    paired differences between the modes on the same test rows, with a verdict each.
+
+
+rule compare:
+    input:
+        predictions=over_runs(f"{RUN}/predictions.csv"),
+    output:
+        comparison=f"{EXPERIMENT}/comparison.csv",
+        seal=f"{EXPERIMENT}/comparison.seal.json",
+    log:
+        "results/logs/compare/{experiment}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe("compare", lambda w: settings.compare(config)),
+    script:
+        "../scripts/compare.py"

@@ -1,0 +1,24 @@
+# Requires: nothing but the config's mirrors, or the parameters of a drawn set.
+# Makes:    the archive as published (a .tgz unpacked to .tar), its sha256 verified.
+
+
+rule download:
+    output:
+        raw=f"{DATA}/raw/{{file}}",
+        seal=f"{DATA}/raw/{{file}}.seal.json",
+    log:
+        "results/logs/download/{dataset}/{file}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        # Where bytes come from does not change what they are, so the mirrors must not be
+        # hashed into the store's key; params would be.
+        mirrors=lambda w: json.dumps(settings.mirrors(config, w.dataset, w.file)),
+        mem_mb=1000,
+        runtime=720,
+    params:
+        recipe=recipe("download", lambda w: settings.download(config, w.dataset, w.file)),
+    script:
+        "../scripts/download.py"

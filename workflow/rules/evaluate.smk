@@ -1,0 +1,24 @@
+# Requires: a trained model and the test rows at its cut.
+# Makes:    predictions.csv, one row per test sample, and metrics.json with intervals.
+
+
+rule evaluate:
+    input:
+        model=sealed(f"{RUN}/model.safetensors"),
+        test=inputs_at_cut("test"),
+    output:
+        predictions=f"{RUN}/predictions.csv",
+        seal=f"{RUN}/metrics.json",
+    log:
+        "results/logs/evaluate/{experiment}/{mode}/{seed}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: config["compute"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        recipe=recipe("evaluate", lambda w: settings.evaluate(config)),
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,25 @@
+# Requires: the packed pictures of one part and a source.
+# Makes:    what the source's frozen blocks make of every picture, up to the cut.
+
+
+rule features:
+    input:
+        pack=sealed(f"{DATA}/packs/{{part}}.h5"),
+        source=sealed(f"{SOURCE}.safetensors"),
+    output:
+        features=f"{FEATURES}/{{part}}.h5",
+        seal=f"{FEATURES}/{{part}}.seal.json",
+    log:
+        "results/logs/features/{dataset}/{source}/{cut}/{part}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: config["compute"]["threads"]
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=gpus,
+    params:
+        recipe=recipe("features", lambda w: settings.features(config, w.part)),
+    script:
+        "../scripts/features.py"

@@ -1,0 +1,24 @@
+# Requires: the aligned crops of one part, and data_file.csv for the list of classes.
+# Makes:    model-ready uint8 pictures with their labels, in one HDF5 file that can be mapped.
+
+
+rule pack:
+    input:
+        faces=sealed(f"{DATA}/faces/{{part}}.h5"),
+        data_file=sealed(f"{DATA}/data_file.csv"),
+    output:
+        pack=f"{DATA}/packs/{{part}}.h5",
+        seal=f"{DATA}/packs/{{part}}.seal.json",
+    log:
+        "results/logs/pack/{dataset}/{part}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        recipe=recipe("pack", lambda w: settings.pack(config, w.dataset)),
+    script:
+        "../scripts/pack.py"

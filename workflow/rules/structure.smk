@@ -1,0 +1,26 @@
+# Requires: the raw archives of a data set.
+# Makes:    data_file.csv, one row per published sample: kept and in which split, or dropped and why.
+
+
+rule structure:
+    input:
+        raw=lambda w: sealed(
+            f"{DATA}/raw/{file}".format(dataset=w.dataset)
+            for file in settings.raw_files(config, w.dataset)
+        ),
+    output:
+        data_file=f"{DATA}/data_file.csv",
+        seal=f"{DATA}/data_file.seal.json",
+    log:
+        "results/logs/structure/{dataset}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        recipe=recipe("structure", lambda w: settings.structure(config, w.dataset)),
+    script:
+        "../scripts/structure.py"

@@ -1,0 +1,28 @@
+# Requires: everything an experiment has found.
+# Makes:    its record in MLflow, and the ids of the runs there. Never taken from the store.
+
+
+rule track:
+    input:
+        fits=over_runs(f"{RUN}/history.csv"),
+        models=over_runs(f"{RUN}/model.safetensors"),
+        predictions=over_runs(f"{RUN}/predictions.csv"),
+        comparison=sealed(f"{EXPERIMENT}/comparison.csv"),
+        plots=sealed(
+            [f"{EXPERIMENT}/plots/{name}" for name in PLOTS],
+            seal=f"{EXPERIMENT}/plots/plots.seal.json",
+        ),
+    output:
+        seal=f"{EXPERIMENT}/mlflow.json",
+    log:
+        "results/logs/track/{experiment}.log",
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        recipe=recipe("track", lambda w: settings.track(config, w.experiment)),
+    script:
+        "../scripts/track.py"

@@ -1,0 +1,30 @@
+# Requires: packs or features at the mode's cut, the source, and the warm-up mode's head.
+# Makes:    the model of one mode and seed, its history, and how it was found (fit.json).
+
+
+rule train:
+    input:
+        train=inputs_at_cut("train"),
+        val=inputs_at_cut("val"),
+        source=transferred_source,
+        warm_up=warm_up_model,
+    output:
+        model=f"{RUN}/model.safetensors",
+        history=f"{RUN}/history.csv",
+        seal=f"{RUN}/fit.json",
+    log:
+        "results/logs/train/{experiment}/{mode}/{seed}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: config["compute"]["threads"]
+    resources:
+        # Where training logs live does not change the model.
+        ledger=json.dumps(settings.ledger(config)),
+        mem_mb=8000,
+        runtime=1440,
+        gpu=gpus,
+    params:
+        recipe=recipe("train", lambda w: settings.train(config, w.experiment, w.mode)),
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,121 @@
+"""What every script of the workflow does around the library call that is its purpose.
+
+Reads the `snakemake` object, checks the seals of the inputs, sends what is printed to the
+rule's log, turns a GraftError into one sentence, and seals the outputs.
+"""
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from traceback import print_exception
+from types import SimpleNamespace
+
+from graft import seals
+from graft.errors import GraftError
+
+
+class Job:
+    """One job. Use as `with Job(snakemake) as job:`.
+
+    Attributes: `inputs` (role -> list of verified files), `records` (role -> list of the
+    seals' contents), `outputs` (role -> path to write), `settings` and `wildcards` (from the
+    recipe), `recipe`, `params` (the params beside the recipe), `threads`, and `results`, the
+    JSON object that the script leaves for the seal.
+    """
+
+    def __init__(self, snakemake, *, seal: str = "seal"):
+        self.recipe = snakemake.params.recipe
+        self.settings = self.recipe["settings"]
+        self.wildcards = self.recipe["wildcards"]
+        self.threads = snakemake.threads
+        self.resources = snakemake.resources
+        self.results: dict = {}
+        self._stage = self.recipe["stage"]
+        self._seal = seal
+        self._log = Path(snakemake.log[0])
+        self._roles = {role: _paths(paths) for role, paths in snakemake.input.items()}
+        self._outputs = {role: Path(path) for role, path in snakemake.output.items()}
+        self.outputs = SimpleNamespace(**self._outputs)
+        self.inputs: dict[str, list[Path]] = {}
+        self.records: dict[str, list[dict]] = {}
+        self._digests: dict[str, list[str]] = {}
+
+    def __enter__(self) -> "Job":
+        self._started = time.perf_counter()
+        self._stack = contextlib.ExitStack()
+        log = self._stack.enter_context(open(self._log, "w", encoding="utf-8", buffering=1))
+        self._stderr = sys.stderr
+        self._stack.enter_context(contextlib.redirect_stdout(log))
+        self._stack.enter_context(contextlib.redirect_stderr(log))
+        try:
+            for role, paths in self._roles.items():
+                sealed = [path for path in paths if not _is_seal(path)]
+                self.records[role], self._digests[role] = seals.check(
+                    sealed, [path for path in paths if _is_seal(path)]
+                )
+                self.inputs[role] = sealed
+        except GraftError as error:
+            self._fail(error)
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if isinstance(error, GraftError):
+            self._fail(error)
+        if error is None:
+            self._write_seal()
+        else:
+            print_exception(error)  # a defect: the log keeps where it happened
+        self._stack.close()
+
+    def input(self, role: str) -> Path:
+        """The one file that plays a role."""
+        (path,) = self.inputs[role]
+        return path
+
+    def record(self, role: str) -> dict:
+        """The one seal of a role."""
+        (record,) = self.records[role]
+        return record
+
+    @property
+    def identity(self) -> str:
+        """Digest of the recipe and of the inputs' bytes."""
+        return seals.identity(self.recipe, self._digests)
+
+    def parameter(self, name: str) -> dict:
+        """A value handed over outside the recipe, because results do not depend on it."""
+        return json.loads(self.resources.get(name))
+
+    def _write_seal(self) -> None:
+        outputs = {role: path for role, path in self._outputs.items() if role != self._seal}
+        seals.write(
+            self._outputs[self._seal],
+            outputs,
+            stage=self._stage,
+            recipe=self.recipe,
+            inputs=self._digests,
+            results=self.results,
+            run={
+                "seconds": round(time.perf_counter() - self._started, 3),
+                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "threads": self.threads,
+            },
+        )
+
+    def _fail(self, error: GraftError) -> None:
+        sentence = f"graft {self._stage}: {error}"
+        print(sentence, file=sys.stderr)
+        self._stack.close()
+        print(sentence, file=self._stderr)
+        sys.exit(1)
+
+
+def _paths(paths) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str) else [Path(path) for path in paths]
+
+
+def _is_seal(path: Path) -> bool:
+    return path.suffix == ".json"

@@ -1,0 +1,21 @@
+"""Find one face in every picture of a part, align it, crop it, and say which had none."""
+
+from adapter import Job
+from graft import data_file, faces
+
+with Job(snakemake) as job:
+    split, shard = job.wildcards["part"].split("-")
+    detector = job.settings["detector"]
+    job.results = faces.extract(
+        data_file.kept(data_file.read(job.input("data_file")), split, int(shard)),
+        {path.name: path for path in job.inputs["raw"]},
+        job.outputs.faces,
+        crop=job.settings["crop"],
+        size=job.settings["size"],
+        detector=detector["name"],
+        min_score=detector["min_score"],
+        margin=detector["margin"],
+        batch_size=detector["batch_size"],
+        device=job.settings["device"],
+        recipe=job.recipe,
+    )

@@ -1,0 +1,61 @@
+"""Findings: what the stages of an experiment left behind, gathered for report and ledger."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass
+class Findings:
+    """What an experiment's stages left behind, read from their files and seals.
+
+    Runs are keyed (mode, seed) in the order in which the experiment lists them.
+    """
+
+    fits: dict[tuple[str, int], dict]
+    histories: dict[tuple[str, int], pd.DataFrame]
+    metrics: dict[tuple[str, int], dict]
+    predictions: dict[tuple[str, int], Path]
+    comparison: dict
+
+    @classmethod
+    def gather(cls, inputs: dict[str, list[Path]], records: dict[str, list[dict]]) -> "Findings":
+        """From a job's verified inputs: the roles `fits`, `predictions` and `comparison`."""
+        runs = [_run(record) for record in records["fits"]]
+        return cls(
+            fits=dict(zip(runs, records["fits"], strict=True)),
+            histories=dict(zip(runs, map(pd.read_csv, inputs["fits"]), strict=True)),
+            metrics=dict(
+                zip(map(_run, records["predictions"]), records["predictions"], strict=True)
+            ),
+            predictions=dict(
+                zip(map(_run, records["predictions"]), inputs["predictions"], strict=True)
+            ),
+            comparison=records["comparison"][0],
+        )
+
+    @property
+    def modes(self) -> list[str]:
+        return list(dict.fromkeys(mode for mode, _ in self.fits))
+
+    def of(self, mode: str, values: dict) -> dict[int, object]:
+        """The values of one mode, by seed."""
+        return {seed: value for (at, seed), value in values.items() if at == mode}
+
+    def budget(self) -> str:
+        """How many candidates each mode was given to choose from, in words."""
+        tried = {
+            mode: len(next(iter(self.of(mode, self.fits).values()))["tuning"])
+            for mode in self.modes
+        }
+        if len(set(tried.values())) == 1:
+            number = next(iter(tried.values()))
+            return f"Each mode chose among {number} candidate setting(s) on validation."
+        listed = ", ".join(f"{mode} {n}" for mode, n in tried.items())
+        return f"The modes chose among different numbers of candidates on validation ({listed})."
+
+
+def _run(record: dict) -> tuple[str, int]:
+    wildcards = record["seal"]["recipe"]["wildcards"]
+    return wildcards["mode"], int(wildcards["seed"])

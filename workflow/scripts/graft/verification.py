@@ -1,0 +1,134 @@
+"""Verification: every artefact against its seal, every figure against the predictions.
+
+Two places are walked: the results, and the store that they link into. In both a seal vouches
+for the files beside it; in the store the files of one job share the first part of their name.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graft import comparison, metrics, seals
+from graft.errors import GraftError
+
+SEALED_FOLDERS = ("data", "sources", "features", "experiments")
+SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
+TOLERANCE = 1e-9
+
+
+@dataclass
+class Problem:
+    """One thing that is wrong, in words, and the files to remove so that it is made again."""
+
+    sentence: str
+    remove: list[Path] = field(default_factory=list)
+
+
+def verify_results(results: Path) -> Iterator[Problem]:
+    """Every problem below a results folder."""
+    covered: set[Path] = set()
+    files = [
+        path
+        for folder in SEALED_FOLDERS
+        for path in sorted((results / folder).rglob("*"))
+        if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
+    ]
+    for path in files:
+        if not is_seal(path):
+            continue
+        covered.add(path)
+        try:
+            record = seals.read(path)
+        except GraftError as error:
+            yield Problem(str(error), [path])
+            continue
+        outputs = {path.parent / o["file"]: o for o in record["seal"]["outputs"].values()}
+        covered |= set(outputs)
+        damaged = False
+        for file, output in outputs.items():
+            if problem := seals.damage(file, output):
+                damaged = True
+                yield Problem(f"{file} {problem}.", [file, path])
+        if not damaged:
+            for sentence in _recomputed(path, record):
+                yield Problem(sentence, [path, *outputs])
+    for path in files:
+        if path not in covered and path.suffix != ".part" and not path.name.endswith(".part.json"):
+            yield Problem(f"{path} has no seal that vouches for it.", [path])
+
+
+def verify_store(store: Path) -> Iterator[Problem]:
+    """Every problem in Snakemake's between-workflow store.
+
+    A job's outputs are `<key>_<role><suffix>`; its seal is the one whose role is `seal`.
+    """
+    entries: dict[str, list[Path]] = {}
+    for path in sorted(store.iterdir()):
+        if path.is_file() and "_" in path.name:
+            entries.setdefault(path.name.split("_", 1)[0], []).append(path)
+    for key, files in entries.items():
+        seal = store / f"{key}_seal.json"
+        try:
+            record = seals.read(seal)
+        except GraftError as error:
+            yield Problem(f"store: {error}", files)
+            continue
+        for role, output in record["seal"]["outputs"].items():
+            file = store / f"{key}_{role}{Path(output['file']).suffix}"
+            if problem := seals.damage(file, output):
+                yield Problem(f"store: {file} {problem}.", [*files])
+
+
+def is_seal(path: Path) -> bool:
+    return path.name.endswith(".seal.json") or path.name in SEAL_NAMES
+
+
+def remove(problem: Problem) -> None:
+    """Remove a problem's files, and what they link to, so that the next run makes them again."""
+    for path in problem.remove:
+        if path.is_symlink():
+            path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _recomputed(path: Path, record: dict) -> Iterator[str]:
+    """Sentences on figures that the predictions do not give again."""
+    settings = record["seal"]["recipe"]["settings"]
+    if path.name == "metrics.json":
+        rows = metrics.unpack_predictions(
+            metrics.read_predictions(path.with_name("predictions.csv"))
+        )
+        again = metrics.classification_metrics(rows.true, rows.confidences, rows.classes)
+        again["intervals"] = metrics.bootstrap_intervals(
+            rows.true,
+            rows.confidences,
+            rows.group,
+            resamples=settings["resamples"],
+            seed=settings["seed"],
+            level=settings["level"],
+        )
+        source = "predictions.csv"
+    elif path.name == "comparison.seal.json":
+        tables: dict = {}
+        for listed in map(Path, record["seal"]["recipe"]["inputs"]["predictions"]):
+            mode, seed, name = listed.parts[-3:]
+            if name == "predictions.csv":
+                table = metrics.read_predictions(path.parent / mode / seed / name)
+                tables.setdefault(mode, {})[int(seed)] = table
+        again, source = comparison.compare(tables, **settings), "the predictions"
+    else:
+        return
+    for key, value in again.items():
+        if not _close(value, record.get(key)):
+            yield f"{path}: {key} is not what {source} gives again."
+
+
+def _close(a, b) -> bool:
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_close(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b or ()) and all(map(_close, a, b))
+    if isinstance(a, float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return a == b

@@ -1,0 +1,32 @@
+"""Print what came out: one line per experiment and mode, and where to look further."""
+
+import csv
+import json
+from pathlib import Path
+
+EXPERIMENTS = Path("results/experiments")
+
+
+def main() -> None:
+    for summary in sorted(EXPERIMENTS.glob("*/plots/summary.csv")):
+        print(f"\n{summary.parts[-3]}")
+        with open(summary, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["seed"] == "mean":
+                    print(f"  {row['mode']:<24}{_accuracy(row)}")
+        seal = json.loads((summary.parent / "plots.seal.json").read_text(encoding="utf-8"))
+        for sentence in [*seal["verdicts"], *seal["warnings"]]:
+            print(f"  {sentence}")
+    print("\nReport:  open results/report.html in a browser")
+    print("MLflow:  .venv/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow/mlflow.db")
+
+
+def _accuracy(row: dict[str, str]) -> str:
+    mean, low, high = (row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
+    interval = f" [{100 * float(low):.1f}, {100 * float(high):.1f}]" if low else ""
+    majority = 100 * float(row["majority_baseline"])
+    return f"test accuracy {100 * float(mean):.1f} %{interval} (majority class {majority:.1f} %)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""Enter an experiment into MLflow's ledger: one parent run, one child per mode and seed."""
+
+from adapter import Job
+from graft import ledger
+from graft.findings import Findings
+from graft.tracking import Ledger
+
+with Job(snakemake) as job:
+    spec = job.settings
+    findings = Findings.gather(job.inputs, job.records)
+    models = dict(zip(findings.fits, job.inputs["models"], strict=True))
+    job.results = Ledger(spec["tracking_uri"], name=spec["experiment"]).record_experiment(
+        job.wildcards["experiment"],
+        parent=ledger.parent(findings, spec, job.inputs["plots"]),
+        children=ledger.children(findings, models if spec["log_models"] else {}),
+    )

@@ -1,0 +1,34 @@
+"""Check every artefact of the results and of the store; used by `make verify` and `make repair`."""
+
+import argparse
+import itertools
+import os
+import sys
+from pathlib import Path
+
+from graft import verification
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--repair", action="store_true", help="remove what is damaged")
+    arguments = parser.parse_args()
+    store = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store"))
+    found = verification.verify_results(arguments.results)
+    if store.is_dir():
+        found = itertools.chain(found, verification.verify_store(store))
+    problems = list(found)
+    for problem in problems:
+        print(problem.sentence)
+        if arguments.repair:
+            verification.remove(problem)
+    verb = (
+        "removed; run again to make it anew" if arguments.repair else "found; `make repair` removes"
+    )
+    print(f"{len(problems)} problem(s) {verb}" if problems else "everything is as it was sealed")
+    return int(bool(problems) and not arguments.repair)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
