@@ -53,7 +53,7 @@ format: $(READY)
 
 ## bench: the measurements in benchmarks/
 bench: $(READY)
-	$(BIN)/python benchmarks/stages.py
+	@$(BIN)/python benchmarks/stages.py
 
 ## verify: every artefact against its seal, every figure against predictions.csv
 verify: $(READY)

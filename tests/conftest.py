@@ -1,9 +1,11 @@
 """What all tests share: the library on the path, and the default training settings."""
 
 import copy
+import os
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 
@@ -37,3 +39,11 @@ def _default_training() -> dict:
 
 TRAIN = _default_training()
 """Training settings as they are when an experiment sets none."""
+
+KIT = Path(os.environ.get("GRAFT_KIT", ROOT.parent / "shared" / "data")).resolve()
+"""Real data and weights that stand beside the project and are no part of it."""
+
+needs_kit = pytest.mark.skipif(
+    not (KIT / "README.md").exists(),
+    reason=f"the real-data kit is not at {KIT.name} beside the project",
+)

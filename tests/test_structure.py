@@ -381,7 +381,9 @@ def test_lfw_by_identity(lfw):
         assert set(stays[stays["label"] == name]["split"]) == {"train", "val", "test"}
     for name in ("Eve", "Flo"):
         assert "train" in set(stays[stays["label"] == name]["split"])
-    _, counts = structure(lfw, "lfw", "identity", options={"min_pictures": 4}, shards={})
+    options = {"min_pictures": 4, "box": [1, 2, 3, 4.5]}
+    frame, counts = structure(lfw, "lfw", "identity", options=options, shards={})
+    assert set(frame["box"]) == {"1 2 3 4.5"}
     assert counts["dropped"] == {"too_few_pictures": 13} and counts["kept"] == 4
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import tarfile
 
 import pytest
@@ -376,3 +377,36 @@ def test_an_unknown_key_in_an_overlay_is_told_with_the_nearest_known_one(tmp_pat
     project.overlays = [overlay]
     log = project.dry_run(check=False)
     assert "datasets.portraits.image_sise is not a known key; did you mean image_size?" in log
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_report_opens_offline_with_every_picture_shown(done, tmp_path):
+    report = done.results / "report.html"
+    done.snakemake("--report", str(report), cores=False)
+    pictures = sorted(done.results.glob("experiments/*/plots/*.svg"))
+    shown = tmp_path / "shown.html"
+    shown.write_text("".join(f'<img src="{path}">' for path in pictures) + LOADED)
+    for page, wanted in ((report, "portraits_sex"), (shown, f"loaded {len(pictures)}<")):
+        browser = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+            + ["--virtual-time-budget=10000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+            + ["--allow-file-access-from-files", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert wanted in browser.stdout
+    html = report.read_text(encoding="utf-8")
+    assert html.count("data:image/svg+xml;base64") >= len(pictures)
+
+
+LOADED = """<p id="n"></p><script>
+window.onload = () => {
+  const loaded = [...document.images].filter((i) => i.complete && i.naturalWidth > 0).length;
+  document.getElementById("n").textContent = "loaded " + loaded;
+};
+</script>"""

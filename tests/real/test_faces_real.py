@@ -1,26 +1,22 @@
 """Faces of real photographs; needs the kit (GRAFT_KIT, or ../shared/data)."""
 
 import gzip
-import os
 import shutil
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import KIT, needs_kit
 
 from graft import alignment, detectors, faces, hdf5, packing, packs
 from graft.archives import Archive, members
 from graft.data_file import sample_id
 
-KIT = Path(os.environ.get("GRAFT_KIT") or Path(__file__).parents[3] / "shared" / "data")
 EVERY = 15
 CENTRE = "68 68 182 182"  # LFW's pictures are 2.2 times the box of the person they are named after
 
-pytestmark = pytest.mark.skipif(
-    not KIT.is_dir(), reason=f"the real-data kit is not at {KIT} (set GRAFT_KIT)"
-)
+pytestmark = needs_kit
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,19 @@
 """Structuring the real published data; needs the kit (GRAFT_KIT, or ../shared/data)."""
 
 import gzip
-import os
 import shutil
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from conftest import KIT, needs_kit
 
 from graft import datasets
 from graft.archives import Archive
 from graft.data_file import build, check_sample
 
-KIT = Path(os.environ.get("GRAFT_KIT") or Path(__file__).parents[3] / "shared" / "data")
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
 
-pytestmark = pytest.mark.skipif(
-    not KIT.is_dir(), reason=f"the real-data kit is not at {KIT} (set GRAFT_KIT)"
-)
+pytestmark = needs_kit
 
 
 def test_wikis_metadata_filter_keeps_the_well_known_rows():

@@ -10,10 +10,10 @@ Everything follows from (seed, person, picture): equal arguments give equal byte
 
 How a portrait is drawn: in the *face frame*, whose unit is the distance between average eyes,
 whose origin lies between the eyes, x to the viewer's right and y down. Shapes are smooth
-polygons, painted back to front as premultiplied RGBA at about twice the final resolution;
-turning the head shifts every point by its depth. The shading of the skin comes from a height
-field of Gaussian bumps over an ellipsoid, lit by one lamp (Lambert's law plus a highlight).
-One affine warp then puts the figure before its background.
+polygons, painted back to front as premultiplied RGBA; turning the head shifts every point by its
+depth. The shading of the skin comes from a height field of Gaussian bumps over an ellipsoid, lit
+by one lamp (Lambert's law plus a highlight). One affine warp, at twice the final resolution,
+then puts the figure before its background.
 """
 
 import collections
@@ -25,6 +25,7 @@ import io
 import os
 import tarfile
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -126,9 +127,10 @@ class Identity:
 class Shot:
     """How one picture is taken: everything in it that does not depend on who is in it.
 
-    Angles in radians, `scale` (eye distance) and `x`, `y` as shares of the picture's side,
-    `noise` in grey levels, `blur` in pixels of a 160 px picture, `light` a unit vector to
-    the lamp (x right, y down, z to the viewer). `seed` drives clutter, fabric and noise.
+    Angles in radians; `scale` (eye distance), `x` and `y` as shares of the picture's side;
+    `light` a unit vector to the lamp (x right, y down, z to the viewer); `shadow` the depth of
+    what falls across the picture; `noise` in grey levels; `blur` in pixels of a 160 px picture.
+    `seed` drives clutter, fabric, shadows and noise.
     """
 
     seed: int
@@ -151,6 +153,7 @@ class Shot:
     hair_side: int
     hair_shift: float
     glasses: str
+    shadow: float
     exposure: float
     contrast: float
     white_balance: tuple[float, float, float]
@@ -224,7 +227,7 @@ def draw_identity(seed: int, person: int, sex: str | None = None) -> Identity:
         nose_length=normal(0.60, 0.03),
         nose_bridge=normal(0.12, 0.025),
         mouth_width=normal(0.40, 0.03),
-        mouth_height=normal(1.14, 0.03),
+        mouth_height=normal(1.17, 0.03),
         cheeks=normal(0.10, 0.035),
         ears=normal(1.0, 0.12),
         neck=normal(0.66, 0.05),
@@ -251,11 +254,11 @@ def draw_shot(seed: int, person: int, picture: int) -> Shot:
         roll=normal(0.16, 0.45),
         yaw=normal(0.14, 0.30),
         pitch=normal(0.08, 0.18),
-        scale=float(rng.uniform(0.185, 0.25)),
+        scale=float(rng.uniform(0.205, 0.265)),
         x=float(rng.uniform(-0.06, 0.06)),
         y=float(rng.uniform(-0.05, 0.05)),
         light=light,
-        ambient=float(rng.uniform(0.30, 0.75)),
+        ambient=float(rng.uniform(0.25, 0.70)),
         shine=float(rng.uniform(0.0, 0.22)),
         smile=float(rng.uniform(-0.15, 1.0)),
         mouth_open=float(max(0.0, rng.uniform(-0.8, 1.0))),
@@ -267,12 +270,13 @@ def draw_shot(seed: int, person: int, picture: int) -> Shot:
         hair_side=int(rng.choice((-1, 1))),
         hair_shift=normal(0.05, 0.1),
         glasses=("none", "thick", "thin")[rng.choice(3, p=(0.84, 0.08, 0.08))],
+        shadow=float(rng.uniform(0.0, 0.42)),
         exposure=float(np.exp(normal(0.18, 0.4))),
         contrast=float(np.exp(normal(0.12, 0.25))),
         white_balance=(1 + warmth, 1 + tint, 1 - warmth),
         grey=bool(rng.random() < _GREY),
-        blur=float(rng.uniform(0.0, 1.0) ** 2 * 1.3),
-        noise=float(rng.uniform(0.0, 9.0)),
+        blur=float(rng.uniform(0.0, 1.0) ** 2 * 1.2),
+        noise=float(rng.uniform(0.0, 10.0)),
         jpeg_quality=int(rng.integers(45, 96)),
         clothes=_random_colour(rng),
         clothes2=_random_colour(rng),
@@ -509,10 +513,10 @@ class _Figure:
         self.corner_y = self.mouth_y - 0.065 * shot.smile
         self.hair_bottom = -0.3 + 2.7 / (1 + np.exp(-1.9 * (who.hair_length - 0.6)))
         square = np.tanh(0.36 * who.jaw)
-        self.chin_y = 1.76 * who.face_length + 0.09 * shot.mouth_open + who.chin + 0.10 * square
+        self.chin_y = 1.79 * who.face_length + 0.09 * shot.mouth_open + who.chin + 0.10 * square
         width = 1.07 * who.face_width
-        jaw = width * (0.79 + 0.24 * square)
-        chin = 0.42 + 0.22 * square
+        jaw = width * (0.79 + 0.22 * square)
+        chin = 0.42 + 0.20 * square
         self.jaw, self.chin = jaw, chin
         half = [
             (0.0, -1.50),
@@ -599,15 +603,11 @@ class _Figure:
                     _ribbon(wing[[1, 2, 3]] * (sign, 1), [0.02]), cloth * 0.55, opacity=0.7
                 )
         elif self.shot.collar == "high":
-            band = _mirrored(
-                _curve([(0.0, 2.12), (0.4, 2.07), (0.74, 1.92), (0.82, 2.25), (0.0, 2.5)])
-            )
-            canvas.paint(band, np.array(self.shot.clothes) * 0.92)
-            canvas.paint(
-                _ribbon([(-0.74, 1.92), (0, 2.13), (0.74, 1.92)], [0.03]),
-                np.array(self.shot.clothes) * 0.6,
-                opacity=0.7,
-            )
+            cloth = np.array(self.shot.clothes)
+            band = _curve([(0.0, 2.12), (0.4, 2.07), (0.74, 1.92), (0.82, 2.25), (0.0, 2.5)])
+            canvas.paint(_mirrored(band), cloth * 0.92)
+            seam = _ribbon([(-0.74, 1.92), (0, 2.13), (0.74, 1.92)], [0.03])
+            canvas.paint(seam, cloth * 0.6, opacity=0.7)
 
     def _draw_ears(self) -> None:
         canvas, who = self.canvas, self.identity
@@ -769,10 +769,10 @@ class _Figure:
         canvas, who, shot = self.canvas, self.identity, self.shot
         half, y, corner = self.mouth_x, self.mouth_y, self.corner_y
         gap = 0.16 * shot.mouth_open
-        full = np.exp(0.8 * np.tanh(0.45 * who.lips))
+        full = np.exp(0.7 * np.tanh(0.45 * who.lips))
         red = self.skin * (0.86, 0.60, 0.60)
         red = red + (np.array([172, 48, 60]) * (0.55 + 0.45 * self.skin[0] / 255) - red) * (
-            0.45 + 0.45 * np.tanh(0.5 * who.lips)
+            0.42 + 0.40 * np.tanh(0.5 * who.lips)
         )
         upper_line = np.array([(-half, corner), (-half * 0.45, y - 0.012 - gap * 0.35)])
         upper_line = np.vstack([upper_line, [(0, y + 0.008 - gap * 0.4)]])
@@ -1042,10 +1042,14 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     if sigma > _SHARP:
         image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     planes = image.astype(np.float32).transpose(2, 0, 1)
-    x, y = rng.integers(0, 512, 2)
-    grain = np.roll(_texture(), (x, y), axis=(0, 1))[:64, :64]
-    grain = cv2.resize(grain, (size, size), interpolation=cv2.INTER_LINEAR)
-    return planes * (1 + np.float32(rng.uniform(0, 0.06)) * grain)
+    return planes * (1 + np.float32(rng.uniform(0, 0.06)) * _patch(rng, 64, size))
+
+
+def _patch(rng: np.random.Generator, extent: int, size: int) -> np.ndarray:
+    """A random square of the noise tile, `extent` pixels wide, enlarged: float32 (size, size)."""
+    x, y = rng.integers(0, 512 - extent, 2)
+    patch = _texture()[y : y + extent, x : x + extent]
+    return cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
 def _place(shot: Shot, size: int, unit: float) -> np.ndarray:
@@ -1068,7 +1072,8 @@ def render(
     """Draw one picture.
 
     `identity` None leaves the background only (landmarks and box are then NaN); `beside` is a
-    second person, drawn behind the first with its own shot's pose, light and place.
+    second person, drawn behind the first with its own shot's pose, light and place. Raises
+    GraftError for a size below MIN_SIZE.
     """
     _check(size=size)
     rng = np.random.default_rng([shot.seed, 0])
@@ -1095,10 +1100,12 @@ def _truth(figure: _Figure, shot: Shot, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _develop(planes: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """The camera: white balance, exposure, contrast, blur, noise; uint8 (size, size, 3)."""
-    gain = np.float32(shot.white_balance) * np.float32(shot.exposure)
+    """Shadows, white balance, exposure, contrast, blur and noise; uint8 (size, size, 3)."""
+    size = planes.shape[1]
+    fall = np.clip(rng.uniform(0.6, 2.5) * _patch(rng, int(rng.integers(8, 40)), size), -1, 1)
+    planes = planes * (1 - np.float32(shot.shadow / 2) * (1 + fall))
+    gain = np.float32(shot.white_balance) * np.float32(shot.exposure * (1 + shot.shadow / 2))
     image = np.ascontiguousarray(planes.transpose(1, 2, 0)) * gain
-    size = image.shape[0]
     if shot.grey:
         grey = image @ np.float32([0.299, 0.587, 0.114])
         image = np.repeat(grey[..., None], 3, axis=2)
@@ -1167,24 +1174,14 @@ def _initials(number: int) -> str:
 
 
 class _Archive:
-    """A tar or .tgz of fixed bytes (no times, no owners), with the ground truth as its end."""
+    """Adds members of fixed headers (no times, no owners) below `root`, and collects the truth."""
 
-    def __init__(self, path: str | os.PathLike, root: str, compressed: bool):
-        self.path, self.root, self.compressed = path, root, compressed
-
-    def __enter__(self) -> "_Archive":
-        self.stack = contextlib.ExitStack()
-        file = self.stack.enter_context(open(self.stack.enter_context(atomic(self.path)), "wb"))
-        if self.compressed:
-            file = self.stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
-        self.tar = self.stack.enter_context(
-            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT)
-        )
+    def __init__(self, tar: tarfile.TarFile, root: str):
+        self.tar, self.root = tar, root
+        columns = [f"{name}_{axis}" for name in LANDMARKS for axis in "xy"]
         self.truth = io.StringIO()
         self.table = csv.writer(self.truth, lineterminator="\n")
-        columns = [f"{name}_{axis}" for name in LANDMARKS for axis in "xy"]
         self.table.writerow(["member", "sex", *columns])
-        return self
 
     def add(self, member: str, data: bytes) -> None:
         entry = tarfile.TarInfo(f"{self.root}/{member}")
@@ -1196,10 +1193,20 @@ class _Archive:
         numbers = ["" if np.isnan(value) else f"{value:.3f}" for value in landmarks.ravel()]
         self.table.writerow([f"{self.root}/{member}", sex, *numbers])
 
-    def __exit__(self, *raised) -> bool | None:
-        if raised[0] is None:
-            self.add("landmarks.csv", self.truth.getvalue().encode())
-        return self.stack.__exit__(*raised)
+
+@contextlib.contextmanager
+def _archive(path: str | os.PathLike, root: str, compressed: bool) -> Iterator[_Archive]:
+    """A tar, or .tgz, of fixed bytes that appears whole, with the truth as its last member."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(stack.enter_context(atomic(path)), "wb"))
+        if compressed:
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
+        tar = stack.enter_context(
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT)
+        )
+        archive = _Archive(tar, root)
+        yield archive
+        archive.add("landmarks.csv", archive.truth.getvalue().encode())
 
 
 def render_lfw(
@@ -1215,13 +1222,13 @@ def render_lfw(
 
     `people` persons with `pictures` pictures each, of `size` by `size` pixels. At the end
     `<root>/landmarks.csv`: member, sex, and x and y of the five LANDMARKS in pixels.
-    Raises GraftError for people or pictures below 1 and for a size below MIN_SIZE.
+    Raises GraftError for people or pictures below 1, a size below MIN_SIZE and a seed below 0.
     """
-    _check(people=people, pictures=pictures, size=size)
+    _check(people=people, pictures=pictures, size=size, seed=seed)
     plain = [unicodedata.normalize("NFKD", name) for name in _names(people, seed)]
     names = sorted(name.encode("ascii", "ignore").decode().replace(" ", "_") for name in plain)
     with (
-        _Archive(path, root, compressed=True) as archive,
+        _archive(path, root, compressed=True) as archive,
         tqdm(total=people * pictures, desc="portraits", unit="picture", mininterval=1) as bar,
     ):
         for person, name in enumerate(names):
@@ -1237,7 +1244,7 @@ def render_lfw(
 
 
 def _check(**numbers: int) -> None:
-    least = {"people": 1, "pictures": 1, "size": MIN_SIZE}
+    least = {"people": 1, "pictures": 1, "size": MIN_SIZE, "seed": 0}
     for key, value in numbers.items():
         if value < least[key]:
             raise GraftError(
@@ -1292,7 +1299,10 @@ def _plan_wiki(people: int, seed: int, defects: bool) -> list[_WikiRow]:
             row = replace(rows[index], defect=defect)
             if defect == "bad_age":
                 row = _spoil_age(row, count, rng)
-            elif defect == "duplicate" and (other := next(order, None)) is not None:
+            elif defect == "duplicate":
+                other = next(order, None)
+                if other is None:
+                    break
                 row = replace(row, person=rows[other].person)
             elif defect == "twice":
                 second[index] = replace(row, taken=row.taken + int(rng.integers(1, 5)), picture=1)
@@ -1331,14 +1341,14 @@ def render_wiki(
     0, a datenum <= 366), a JPEG cut in half, an empty file, the bytes of somebody else's picture
     under one's own name (of the same recorded sex), and one person with two pictures.
     Returns how many rows have which defect (both rows of a person who is there twice).
-    Raises GraftError for people below 1 and for a size below MIN_SIZE.
+    Raises GraftError for people below 1, a size below MIN_SIZE and a seed below 0.
     """
-    _check(people=people, size=size)
+    _check(people=people, size=size, seed=seed)
     rows = _plan_wiki(people, seed, defects)
     rng = _rng(seed, 4)
     table = {field: [] for field in _WIKI_FIELDS}
     counts = collections.Counter(row.defect for row in rows if row.defect)
-    with _Archive(path, "wiki_crop", compressed=False) as archive:
+    with _archive(path, "wiki_crop", compressed=False) as archive:
         for row in tqdm(rows, desc="portraits", unit="picture", mininterval=1):
             identity = draw_identity(seed, row.person)
             shot = draw_shot(seed, row.person, row.picture)

@@ -7,11 +7,11 @@ names, `female_names.txt` and `male_names.txt`, say it in addition.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from graft.archives import members
-from graft.data_file import Candidate
+from graft.data_file import Candidate, format_box
 from graft.errors import GraftError
 
 LABELS = ("identity", "sex")
@@ -19,7 +19,13 @@ LISTS = {"female": "female_names.txt", "male": "male_names.txt"}
 _PICTURE = re.compile(r"[^/]+/(?P<name>[^/]+)/(?P=name)_\d{4}\.jpg")
 
 
-def rows(archives: Mapping[str, Path], *, label: str, min_pictures: int = 2) -> Iterator[Candidate]:
+def rows(
+    archives: Mapping[str, Path],
+    *,
+    label: str,
+    min_pictures: int = 2,
+    box: Sequence[float] | None = None,
+) -> Iterator[Candidate]:
     """Yield the pictures in archive order; other files in the archive are passed over.
 
     With label `identity` a picture's label is the name, and each picture is a group of its own,
@@ -28,6 +34,9 @@ def rows(archives: Mapping[str, Path], *, label: str, min_pictures: int = 2) -> 
     the name. A picture that both lists name is dropped as `ambiguous_label`, as are all
     pictures of a person whose pictures in the archive are not of one sex; one that neither
     names is dropped as `no_label`.
+
+    `box` says where in every picture the named person's face is: LFW centred its pictures on
+    that face, at 68, 68, 182, 182 of 250 pixels, and other people may stand beside it.
 
     Raises GraftError for another label, for `files` other than one tar (and the two lists, for
     `sex`), and for a .jpg that lies elsewhere than the layout says.
@@ -38,11 +47,16 @@ def rows(archives: Mapping[str, Path], *, label: str, min_pictures: int = 2) -> 
             "change the dataset's `label`."
         )
     archive = _archive(archives)
+    pictures = _pictures(archives[archive])
     if label == "identity":
-        yield from _by_identity(archive, _pictures(archives[archive]), min_pictures)
+        found = _by_identity(archive, pictures, min_pictures)
     else:
         listed = {sex: _names(archives, file) for sex, file in LISTS.items()}
-        yield from _by_sex(archive, _pictures(archives[archive]), listed)
+        found = _by_sex(archive, pictures, listed)
+    where = "" if box is None else format_box(*box)
+    for candidate in found:
+        candidate.box = where
+        yield candidate
 
 
 def _by_identity(

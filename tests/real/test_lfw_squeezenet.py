@@ -1,0 +1,65 @@
+"""Photographs and ImageNet weights: LFW with SqueezeNet 1.1, all modes, the real command."""
+
+import json
+
+import pandas as pd
+import pytest
+from conftest import KIT, ROOT, needs_kit
+from project import Project
+
+from graft import networks, verification
+
+pytestmark = needs_kit
+
+RUNS = "results/experiments/lfw_sex"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The overlay as shipped, run in a copy of the project that has the kit beside it."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "shared").mkdir()
+    (folder / "shared" / "data").symlink_to(KIT)
+    project = Project(folder / "project", overlays=[ROOT / "config" / "lfw_squeezenet.yaml"])
+    project.snakemake()
+    return project
+
+
+def metrics(project, mode):
+    path = project.folder / RUNS / mode / "0" / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_features_of_imagenet_tell_sex_on_people_never_seen(project):
+    comparison = json.loads((project.folder / RUNS / "comparison.seal.json").read_text())
+    for mode in ("from_scratch", "feature_extraction", "fine_tuning"):
+        found = metrics(project, mode)
+        low, high = found["intervals"]["accuracy"]
+        print(f"{mode}: {found['accuracy']:.3f} [{low:.3f}, {high:.3f}], n = {found['n']}")
+    for pair in comparison["pairs"]:
+        print(pair["verdict"])
+    extracted = metrics(project, "feature_extraction")
+    assert 0.75 < extracted["majority_baseline"] < 0.80
+    assert extracted["accuracy"] >= 0.88
+    verdicts = {(pair["a"], pair["b"]): pair for pair in comparison["pairs"]}
+    assert verdicts["feature_extraction", "from_scratch"]["low"] > 0
+
+
+def test_no_person_stands_in_two_splits_and_no_sample_is_lost(project):
+    rows = pd.read_csv(project.folder / "results/data/lfw/data_file.csv", keep_default_na=False)
+    kept = rows[rows["drop_reason"] == ""]
+    assert len(rows) == 2968
+    assert kept.groupby("group")["split"].nunique().max() == 1
+    tested = pd.read_csv(project.folder / RUNS / "fine_tuning/0/predictions.csv")
+    assert set(tested["sample_id"]) <= set(kept.loc[kept["split"] == "test", "sample_id"])
+
+
+def test_what_was_frozen_equals_the_published_weights(project):
+    source, _ = networks.load(project.folder / "results/sources/squeezenet1_1_kit.safetensors")
+    model, _ = networks.load(project.folder / RUNS / "feature_extraction/0/model.safetensors")
+    assert len(source) == 50
+    assert all(model[name].numpy().tobytes() == source[name].numpy().tobytes() for name in source)
+
+
+def test_everything_is_as_it_was_sealed(project):
+    assert list(verification.verify_results(project.results)) == []
