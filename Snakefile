@@ -53,3 +53,4 @@ for stage in STAGES:
 
 
 check_contracts()
+leave_the_store_aside()

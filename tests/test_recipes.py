@@ -82,7 +82,7 @@ def test_scripts_read_nothing_but_their_recipe():
 
 RULE = {
     "recipe_stage": "pack",
-    "is_script": True,
+    "script": "../scripts/pack.py",
     "cached": True,
     "outputs": [("pack", set()), ("seal", set())],
     "inputs": ["faces"],
@@ -98,7 +98,9 @@ RULE = {
         ({"recipe_stage": None}, "lacks `params: recipe="),
         ({"recipe_stage": "faces"}, "carries the recipe of faces"),
         ({"cached": False}, "lacks `cache: True`"),
-        ({"is_script": False}, "no `script:`"),
+        ({"script": None}, "no `script:`"),
+        ({"script": "../scripts/faces.py"}, "no `script:` called pack.py"),
+        ({"outputs": [("pack", set())]}, "no output called seal"),
         ({"outputs": [(None, set()), ("seal", set())]}, "outputs without a name"),
         ({"outputs": [("pack", {"directory"})]}, "directory"),
         ({"inputs": [None]}, "inputs without a name"),

@@ -387,6 +387,20 @@ def test_lfw_by_identity(lfw):
     assert counts["dropped"] == {"too_few_pictures": 13} and counts["kept"] == 4
 
 
+def test_pictures_that_are_no_jpegs_are_rows_with_a_reason(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name in ("x/A/A_0001.JPG", "x/A/A_0002.jpeg", "x/A/A_0003.png", "x/notes.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+    rows = list(datasets.rows("lfw", {"x.tar": tmp_path / "x.tar"}, label="identity"))
+    assert [(row.member[-3:], row.drop_reason) for row in rows] == [
+        ("JPG", ""),
+        ("peg", ""),
+        ("png", "not_jpeg"),
+    ]
+
+
 def test_bad_lfw_is_one_sentence(lfw, tmp_path):
     with pytest.raises(GraftError, match=r"reads male_names\.txt for the label sex"):
         structure({key: path for key, path in lfw.items() if not key.startswith("male")}, "lfw")

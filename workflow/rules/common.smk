@@ -29,6 +29,16 @@ EXPERIMENT = "results/experiments/{experiment}"
 RUN = f"{EXPERIMENT}/{{mode}}/{{seed}}"
 FEATURES = "results/features/{dataset}/{source}/{cut}"
 SOURCE = "results/sources/{source}"
+PLOTS = [
+    "learning_curves.svg",
+    "mode_comparison.svg",
+    "confusion_matrices.svg",
+    "contact_sheet.svg",
+    "mistakes.svg",
+    "dropped.svg",
+    "summary.csv",
+    "summary.html",
+]
 
 
 wildcard_constraints:
@@ -219,9 +229,16 @@ def targets(stage):
         case "compare":
             return expand(f"{EXPERIMENT}/comparison.seal.json", experiment=experiments)
         case "plots":
-            return expand(f"{EXPERIMENT}/plots/plots.seal.json", experiment=experiments)
+            return expand(f"{EXPERIMENT}/plots/{{name}}", experiment=experiments, name=PLOTS)
         case "track":
             return expand(f"{EXPERIMENT}/mlflow.json", experiment=experiments)
+
+
+def leave_the_store_aside():
+    """Redo for real: with --forcerun or --forceall nothing is taken from the store."""
+    if os.environ["GRAFT_REDO"]:
+        for this in workflow.rules:
+            this.cache = None
 
 
 def check_contracts():
@@ -233,7 +250,7 @@ def check_contracts():
         problems = recipes.check_rule(
             this.name,
             recipe_stage=getattr(made, "recipe_of", None),
-            is_script=this.script is not None,
+            script=this.script,
             cached=bool(this.cache and this.cache.output),
             outputs=[
                 (role, set(getattr(file, "flags", {}))) for role, file in this.output._allitems()
@@ -252,7 +269,13 @@ def check_contracts():
 
 config = checked(config)
 gpus = int(config["compute"]["device"] == "cuda")
-os.environ.setdefault("SNAKEMAKE_OUTPUT_CACHE", os.path.abspath(".store"))
+os.environ["SNAKEMAKE_OUTPUT_CACHE"] = os.path.abspath(
+    os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")
+)
+# Snakemake tells a Snakefile nothing of --forcerun, so the command line has to.
+if any(word.startswith(("-R", "-F", "--forcerun", "--forceall")) for word in sys.argv[1:]):
+    os.environ["GRAFT_REDO"] = "1"
+os.environ.setdefault("GRAFT_REDO", "")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
@@ -262,6 +285,7 @@ envvars:
     "MLFLOW_DISABLE_TELEMETRY",
     "GRAFT_INFERENCE",
     "GRAFT_TRAINING",
+    "GRAFT_REDO",
 
 
 os.makedirs(os.environ["SNAKEMAKE_OUTPUT_CACHE"], exist_ok=True)

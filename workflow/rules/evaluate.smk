@@ -18,6 +18,7 @@ rule evaluate:
     resources:
         mem_mb=4000,
         runtime=120,
+        gpu=gpus,
     params:
         recipe=recipe("evaluate", lambda w: settings.evaluate(config)),
     script:

@@ -21,6 +21,7 @@ rule faces:
     resources:
         mem_mb=4000,
         runtime=480,
+        gpu=gpus,
     params:
         recipe=recipe("faces", lambda w: settings.faces(config, w.dataset)),
     script:

@@ -1,17 +1,6 @@
 # Requires: everything an experiment has found: fits, predictions, comparison, faces, drops.
 # Makes:    the pictures of the report, and the summary as CSV and HTML.
 
-PLOTS = [
-    "learning_curves.svg",
-    "mode_comparison.svg",
-    "confusion_matrices.svg",
-    "contact_sheet.svg",
-    "mistakes.svg",
-    "dropped.svg",
-    "summary.csv",
-    "summary.html",
-]
-
 
 rule plots:
     input:
@@ -22,7 +11,7 @@ rule plots:
             f"{DATA}/data_file.csv".format(dataset=config["experiments"][w.experiment]["dataset"])
         ),
         faces=over_parts(f"{DATA}/faces/{{part}}.h5"),
-        packs=over_parts(f"{DATA}/packs/{{part}}.h5", "test"),
+        packs=over_parts(f"{DATA}/packs/{{part}}.h5"),
     output:
         learning_curves=report(
             f"{EXPERIMENT}/plots/learning_curves.svg",

@@ -5,6 +5,7 @@ rule's log, turns a GraftError into one sentence, and seals the outputs.
 """
 
 import contextlib
+import copy
 import json
 import resource
 import sys
@@ -28,7 +29,7 @@ class Job:
 
     def __init__(self, snakemake, *, seal: str = "seal"):
         self.recipe = snakemake.params.recipe
-        self.settings = self.recipe["settings"]
+        self.settings = copy.deepcopy(self.recipe["settings"])
         self.wildcards = self.recipe["wildcards"]
         self.threads = snakemake.threads
         self.resources = snakemake.resources
@@ -84,6 +85,10 @@ class Job:
     def identity(self) -> str:
         """Digest of the recipe and of the inputs' bytes."""
         return seals.identity(self.recipe, self._digests)
+
+    def digests(self, role: str) -> list[str]:
+        """The sha256 of the files that play a role, in their order."""
+        return self._digests[role]
 
     def parameter(self, name: str) -> dict:
         """A value handed over outside the recipe, because results do not depend on it."""

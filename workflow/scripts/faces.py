@@ -3,6 +3,9 @@
 from adapter import Job
 from graft import data_file, faces
 
+ENOUGH = 20
+"""A part of so many pictures, drawn at random, without one face means that the set has none."""
+
 with Job(snakemake) as job:
     split, shard = job.wildcards["part"].split("-")
     detector = job.settings["detector"]
@@ -19,3 +22,5 @@ with Job(snakemake) as job:
         device=job.settings["device"],
         recipe=job.recipe,
     )
+    if job.results["rows"] >= ENOUGH:
+        faces.check_any([job.results], f"datasets.{job.wildcards['dataset']}")

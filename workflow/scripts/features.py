@@ -6,12 +6,13 @@ from adapter import Job
 from graft import features
 
 with Job(snakemake) as job:
-    torch.set_num_threads(job.settings.pop("threads"))
+    spec = dict(job.settings)
+    torch.set_num_threads(spec.pop("threads"))
     job.results = features.extract(
         job.input("pack"),
         job.input("source"),
         job.outputs.features,
         cut=job.wildcards["cut"],
         recipe=job.recipe,
-        **job.settings,
+        **spec,
     )

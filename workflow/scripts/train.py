@@ -2,6 +2,7 @@
 
 from adapter import Job
 from graft import models
+from graft.errors import GraftError
 from graft.tracking import LiveRun
 
 with Job(snakemake) as job:
@@ -11,6 +12,13 @@ with Job(snakemake) as job:
     with LiveRun.open(
         ledger["tracking_uri"], experiment, mode, seed, job.identity, name=ledger["experiment"]
     ) as live:
+        for record in job.records["train"] + job.records["val"]:
+            made_from = record["seal"]["inputs"].get("source", job.digests("source"))
+            if made_from != job.digests("source"):
+                raise GraftError(
+                    f"the features of {experiment} come from another source than the one that "
+                    "stands there now; run `make repair`, then run again."
+                )
         job.results = models.train(
             job.inputs["train"],
             job.inputs["val"],
@@ -24,3 +32,4 @@ with Job(snakemake) as job:
             identity=job.identity,
             on_epoch=live.log_epoch,
         )
+models.checkpoint_of(job.outputs.model).unlink(missing_ok=True)

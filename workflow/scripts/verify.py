@@ -22,7 +22,7 @@ def main() -> int:
     for problem in problems:
         print(problem.sentence)
         if arguments.repair:
-            verification.remove(problem)
+            verification.remove(problem, store)
     verb = (
         "removed; run again to make it anew" if arguments.repair else "found; `make repair` removes"
     )

@@ -1,5 +1,8 @@
 """Bring a source's weights, wherever they were published, under torchvision's names."""
 
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
 from adapter import Job
 from graft import downloads, sources
 from graft.errors import GraftError
@@ -18,11 +21,11 @@ with Job(snakemake) as job:
     else:
         mirrors, expected = job.parameter("mirrors")["url"], spec["sha256"]
         if kind == "torchvision":
-            url, expected = sources.torchvision_weights(
+            url, prefix = sources.torchvision_weights(
                 spec["architecture"], spec["weights"]["torchvision"]
             )
-            mirrors = [url]
-        name = mirrors[0].rsplit("/", 1)[-1]
+            mirrors, expected = [url], expected or prefix
+        name = PurePosixPath(urlsplit(mirrors[0]).path).name
         published = job.outputs.weights.with_name(f"{job.wildcards['source']}.{name}")
         fetched = downloads.fetch(
             mirrors, published, sha256=expected, size=spec["size"], name=name, key=key

@@ -2,13 +2,27 @@
 
 import copy
 import difflib
+import math
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from graft import architectures
+from graft.downloads import raw_name
 from graft.errors import GraftError
+
+# JSON lets 2.0 pass for an integer and YAML knows infinity; neither means anything here.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
 
 
 def resolve(config: dict, schema: dict) -> dict:
@@ -17,7 +31,7 @@ def resolve(config: dict, schema: dict) -> dict:
     Raises GraftError in one sentence that names the key and what to do.
     """
     config = copy.deepcopy(config)
-    errors = list(Draft202012Validator(schema).iter_errors(config))
+    errors = list(_Validator(schema).iter_errors(config))
     if errors:
         # An unknown key explains the missing one it was meant to be, so it is told first.
         raise GraftError(
@@ -26,7 +40,14 @@ def resolve(config: dict, schema: dict) -> dict:
             )
         )
     config = _complete(config, schema, schema)
-    for check in (_check_run, _check_datasets, _check_sources, _check_experiments, _check_chains):
+    for check in (
+        _check_run,
+        _check_ledger,
+        _check_datasets,
+        _check_sources,
+        _check_experiments,
+        _check_chains,
+    ):
         check(config)
     return config
 
@@ -116,7 +137,13 @@ def _check_datasets(config: dict) -> None:
             raise GraftError(
                 f"config: {key}.split's train, val and test sum to {total:g}; make them sum to 1."
             )
+        names = [raw_name(file) for file in dataset["files"]]
+        if len(set(names)) < len(names):
+            raise GraftError(
+                f"config: two of {key}.files have the same name once unpacked; rename one."
+            )
         for file, spec in dataset["files"].items():
+            _check_mirrors(f"{key}.files.{file}.url", spec.get("url", []))
             if ("url" in spec) == ("render" in spec):
                 raise GraftError(
                     f"config: {key}.files.{file} needs exactly one of url (with sha256) and render."
@@ -137,6 +164,7 @@ def _check_datasets(config: dict) -> None:
 def _check_sources(config: dict) -> None:
     for name, source in config["sources"].items():
         key = f"sources.{name}"
+        _check_mirrors(f"{key}.weights.url", source["weights"].get("url", []))
         kinds = {"url", "torchvision", "experiment", "random"} & set(source["weights"])
         if len(kinds) != 1:
             raise GraftError(
@@ -163,6 +191,27 @@ def _check_sources(config: dict) -> None:
                     f"config: {key}.architecture is {source['architecture']} but "
                     f"experiments.{weights['experiment']} trains {taught}; make them equal."
                 )
+            if config["sources"][origin["source"]]["transform"] != source["transform"]:
+                raise GraftError(
+                    f"config: {key}.transform differs from that of sources.{origin['source']}, "
+                    f"with which experiments.{weights['experiment']} trains; make them equal."
+                )
+
+
+def _check_mirrors(key: str, mirrors: list[str]) -> None:
+    if any(urlsplit(mirror).username for mirror in mirrors):
+        raise GraftError(
+            f"config: {key} holds a user name or password, which would be logged; "
+            "fetch the file by hand and put it into downloads/."
+        )
+
+
+def _check_ledger(config: dict) -> None:
+    if urlsplit(config["mlflow"]["tracking_uri"]).username:
+        raise GraftError(
+            "config: mlflow.tracking_uri holds a user name or password, which would be logged; "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        )
 
 
 def _check_experiments(config: dict) -> None:
@@ -196,6 +245,12 @@ def _check_experiments(config: dict) -> None:
 
 def _check_training(config: dict, experiment: str, mode: str) -> None:
     key, spec = f"experiments.{experiment}.train", training(config, experiment, mode)
+    first = architectures.warm_up(mode)
+    if first and training(config, experiment, first)["head"] != spec["head"]:
+        raise GraftError(
+            f"config: {key}.modes gives {mode} another head than {first}, whose trained head it "
+            "starts from; make them equal."
+        )
     if spec["augment"]["flip"] and not config["features"]["flip"]:
         raise GraftError(
             f"config: {key}.augment.flip is true but features.flip is false, so the frozen "

@@ -7,11 +7,16 @@ from graft.errors import GraftError
 
 
 def check(
-    structure: Mapping, faces: Mapping[str, Mapping], packs: Mapping[str, Mapping], name: str
+    structure: Mapping,
+    faces: Mapping[str, Mapping],
+    packs: Mapping[str, Mapping],
+    predicted: Mapping[str, int],
+    name: str,
 ) -> None:
     """Raise GraftError unless what goes into each stage comes out of it, kept or dropped.
 
-    `structure` is the structure stage's counts, `faces` and `packs` map parts to theirs.
+    `structure` is the structure stage's counts, `faces` and `packs` map parts to theirs,
+    `predicted` maps runs to their numbers of predictions.
     """
     total = structure["kept"] + sum(structure["dropped"].values())
     _equal(name, "published samples", structure["published"], "kept and dropped rows", total)
@@ -25,6 +30,9 @@ def check(
     for part, counted in packs.items():
         kept = faces[part]["kept"]
         _equal(f"{name} {part}", "kept faces", kept, "packed pictures", counted["rows"])
+    tested = sum(counted["rows"] for part, counted in packs.items() if part.startswith("test"))
+    for run, number in predicted.items():
+        _equal(f"{name} {run}", "packed test pictures", tested, "predictions", number)
 
 
 def total_dropped(parts: Iterable[Mapping]) -> dict[str, int]:

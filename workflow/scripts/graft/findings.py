@@ -44,16 +44,20 @@ class Findings:
         return {seed: value for (at, seed), value in values.items() if at == mode}
 
     def budget(self) -> str:
-        """How many candidates each mode was given to choose from, in words."""
-        tried = {
-            mode: len(next(iter(self.of(mode, self.fits).values()))["tuning"])
-            for mode in self.modes
-        }
-        if len(set(tried.values())) == 1:
-            number = next(iter(tried.values()))
-            return f"Each mode chose among {number} candidate setting(s) on validation."
-        listed = ", ".join(f"{mode} {n}" for mode, n in tried.items())
-        return f"The modes chose among different numbers of candidates on validation ({listed})."
+        """What each mode could choose from on the validation rows, in words.
+
+        A mode that starts from another's head has had that mode's candidates as well.
+        """
+        words = {mode: self._budget_of(mode) for mode in self.modes}
+        if len(set(words.values())) == 1:
+            return f"Every mode chose on validation among {next(iter(words.values()))}."
+        return "On validation " + "; ".join(f"{m} chose among {w}" for m, w in words.items()) + "."
+
+    def _budget_of(self, mode: str) -> str:
+        fit = next(iter(self.of(mode, self.fits).values()))
+        epochs = fit["seal"]["recipe"]["settings"]["train"]["epochs"]
+        words = f"{len(fit['tuning'])} candidate(s) of at most {epochs} epochs"
+        return f"{words}, after {fit['warm_up']}'s" if fit["warm_up"] else words
 
 
 def _run(record: dict) -> tuple[str, int]:

@@ -76,7 +76,7 @@ def train(
             device=device,
         )
 
-    checkpoint = model.with_name(".checkpoint.pt")
+    checkpoint = checkpoint_of(model)
     found = training.fit(
         make_network,
         batches(rows),
@@ -88,9 +88,9 @@ def train(
         checkpoint=checkpoint,
         identity=identity,
         on_epoch=on_epoch,
+        after=lambda network: check_frozen(network, tensors),
     )
     network = training.restore(make_network(), found)
-    check_frozen(network, tensors)
     description = {
         "architecture": settings["architecture"],
         "cut": cut,
@@ -104,7 +104,6 @@ def train(
     networks.save(model, network.tensors(), description)
     with atomic(history) as temporary:
         found.history.to_csv(temporary, index=False, lineterminator="\n")
-    checkpoint.unlink(missing_ok=True)
     return {
         "mode": settings["mode"],
         "cut": cut,
@@ -119,6 +118,11 @@ def train(
         "chosen": {key: found.settings[key] for key in ("lr", "transferred_lr_scale")},
         "tuning": found.candidates,
     }
+
+
+def checkpoint_of(model: Path) -> Path:
+    """Where training keeps its place; to be removed when the model has been sealed."""
+    return model.with_name(".checkpoint.pt")
 
 
 def load(model: Path) -> tuple[Network, dict]:

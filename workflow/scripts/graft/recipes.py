@@ -6,9 +6,10 @@ wildcards, config, imported modules, the roles of inputs or the environment (des
 """
 
 import ast
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from graft.files import digest, sha256
 
@@ -34,6 +35,7 @@ def recipe(
         "settings": settings,
         "inputs": inputs,
         "code": code_digest(script),
+        "python": "{}.{}".format(*sys.version_info),
         "lock": lock_digest(lock),
     }
 
@@ -95,7 +97,7 @@ def check_rule(
     name: str,
     *,
     recipe_stage: str | None,
-    is_script: bool,
+    script: str | None,
     cached: bool,
     outputs: list[tuple[str | None, set[str]]],
     inputs: list[str | None],
@@ -108,8 +110,8 @@ def check_rule(
     rule must not use mapped to whether it does.
     """
     problems = []
-    if not is_script:
-        problems.append("has no `script:`")
+    if script is None or PurePath(script).stem != name:
+        problems.append(f"has no `script:` called {name}.py")
     if recipe_stage is None:
         problems.append(f'lacks `params: recipe=recipe("{name}", ...)`')
     elif recipe_stage != name:
@@ -118,6 +120,8 @@ def check_rule(
         problems.append("lacks `cache: True`")
     if len(outputs) > 1 and any(role is None for role, _ in outputs):
         problems.append("has outputs without a name")
+    if "seal" not in [role for role, _ in outputs]:
+        problems.append("has no output called seal")
     if any(role is None for role in inputs):
         problems.append("has inputs without a name")
     for role, flags in outputs:

@@ -27,7 +27,10 @@ def write(
     """Draw every figure and write the summary; `outputs` has a path for each as attributes."""
     structure = records["data_file"][0]
     faces = {_part(r): r for r in records["faces"]}
-    counts.check(structure, faces, {_part(r): r for r in records["packs"]}, title)
+    packs = {_part(r): r for r in records["packs"]}
+    predicted = {f"{mode} {seed}": r["n"] for (mode, seed), r in findings.metrics.items()}
+    counts.check(structure, faces, packs, predicted, title)
+    tested = [p for p, part in zip(inputs["packs"], packs, strict=True) if part.startswith("test")]
     modes = findings.modes
     histories = {m: list(findings.of(m, findings.histories).values()) for m in modes}
     warm_up = {
@@ -48,7 +51,7 @@ def write(
     classes = next(iter(findings.metrics.values()))["classes"]
     figures.save_svg(figures.confusion_matrices(summed, classes), outputs.confusion_matrices)
     figures.save_svg(_contact_sheet(inputs["faces"], title), outputs.contact_sheet)
-    figures.save_svg(_mistakes(findings, inputs["packs"]), outputs.mistakes)
+    figures.save_svg(_mistakes(findings, tested), outputs.mistakes)
     lost = {"structure": structure["dropped"], "faces": counts.total_dropped(faces.values())}
     kept = {"structure": structure["kept"], "faces": sum(f["kept"] for f in faces.values())}
     figures.save_svg(figures.dropped(lost, kept), outputs.dropped)

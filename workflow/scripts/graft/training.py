@@ -90,13 +90,15 @@ def fit(
     checkpoint: Path,
     identity: str,
     on_epoch: Callable[[int, dict], None] = lambda epoch, row: None,
+    after: Callable[[Network], None] = lambda network: None,
 ) -> Fit:
     """Train every candidate of the tuning grid; return the best.
 
     `checkpoint` is written after each epoch, so that a killed run goes on from there; one of
     another `identity` (of recipe and inputs) is ignored. All randomness follows from the seed,
     the candidate and the epoch, so that a resumed run equals an undisturbed one. `on_epoch` is
-    called with the epoch and what was measured, prefixed with the candidate's number.
+    called with the epoch and what was measured, prefixed with the candidate's number, `after`
+    with the network of each candidate when it has been trained.
     """
     candidates = _candidates(settings, transferred)
     state = _resume(checkpoint, identity)
@@ -121,6 +123,7 @@ def fit(
             on_epoch(row["epoch"], {f"candidate_{index}.{name}": row[name] for name in row})
 
         run.train(tell, save)
+        after(run.network)
         reports.append(run.report())
         if run.best is not None and (best is None or _rank(run.best) > _rank(best)):
             best = {**run.best, "candidate": index, "history": run.history}

@@ -19,7 +19,10 @@ TOLERANCE = 1e-9
 
 @dataclass
 class Problem:
-    """One thing that is wrong, in words, and the files to remove so that it is made again."""
+    """One thing that is wrong, in words, and the files to remove so that it is made again.
+
+    A file that no seal vouches for is told but not removed: it may be somebody's own.
+    """
 
     sentence: str
     remove: list[Path] = field(default_factory=list)
@@ -28,6 +31,8 @@ class Problem:
 def verify_results(results: Path) -> Iterator[Problem]:
     """Every problem below a results folder."""
     covered: set[Path] = set()
+    sealed: dict[str, str] = {}  # path from the working directory -> sha256
+    records: dict[Path, dict] = {}
     files = [
         path
         for folder in SEALED_FOLDERS
@@ -51,11 +56,19 @@ def verify_results(results: Path) -> Iterator[Problem]:
                 damaged = True
                 yield Problem(f"{file} {problem}.", [file, path])
         if not damaged:
-            for sentence in _recomputed(path, record):
-                yield Problem(sentence, [path, *outputs])
+            records[path] = record
+            sealed |= {_listed(file, results): o["sha256"] for file, o in outputs.items()}
+    for path, record in records.items():
+        try:
+            sentences = [*_outdated(path, record, sealed), *_recomputed(path, record)]
+        except GraftError as error:
+            sentences = [str(error)]
+        outputs = [path.parent / o["file"] for o in record["seal"]["outputs"].values()]
+        for sentence in sentences:
+            yield Problem(sentence, [path, *outputs])
     for path in files:
         if path not in covered and path.suffix != ".part" and not path.name.endswith(".part.json"):
-            yield Problem(f"{path} has no seal that vouches for it.", [path])
+            yield Problem(f"{path} has no seal that vouches for it; remove it if it is not yours.")
 
 
 def verify_store(store: Path) -> Iterator[Problem]:
@@ -84,12 +97,29 @@ def is_seal(path: Path) -> bool:
     return path.name.endswith(".seal.json") or path.name in SEAL_NAMES
 
 
-def remove(problem: Problem) -> None:
-    """Remove a problem's files, and what they link to, so that the next run makes them again."""
+def remove(problem: Problem, store: Path) -> None:
+    """Remove a problem's files, and their entries in the store, so that they are made again.
+
+    What a link points at outside the store is nobody's to remove.
+    """
     for path in problem.remove:
-        if path.is_symlink():
+        if path.is_symlink() and path.resolve().parent == store.resolve():
             path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+
+def _listed(path: Path, results: Path) -> str:
+    """How recipes name a file: from the working directory, which holds `results`."""
+    return f"results/{path.relative_to(results).as_posix()}"
+
+
+def _outdated(path: Path, record: dict, sealed: dict[str, str]) -> Iterator[str]:
+    """Sentences on inputs that are no longer those that the artefact was made from."""
+    for role, listed in record["seal"]["recipe"]["inputs"].items():
+        files = [file for file in listed if not file.endswith(".json")]
+        for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
+            if sealed.get(file, sha256) != sha256:
+                yield f"{path} was made from another {file} than the one that stands there now."
 
 
 def _recomputed(path: Path, record: dict) -> Iterator[str]:

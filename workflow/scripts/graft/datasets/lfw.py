@@ -16,7 +16,9 @@ from graft.errors import GraftError
 
 LABELS = ("identity", "sex")
 LISTS = {"female": "female_names.txt", "male": "male_names.txt"}
-_PICTURE = re.compile(r"[^/]+/(?P<name>[^/]+)/(?P=name)_\d{4}\.jpg")
+_PICTURE = re.compile(r"[^/]+/(?P<name>[^/]+)/(?P=name)_\d{4}\.jpe?g", re.IGNORECASE)
+_JPEG = (".jpg", ".jpeg")
+_OTHER = (".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
 def rows(
@@ -26,7 +28,9 @@ def rows(
     min_pictures: int = 2,
     box: Sequence[float] | None = None,
 ) -> Iterator[Candidate]:
-    """Yield the pictures in archive order; other files in the archive are passed over.
+    """Yield the pictures in archive order; files that are no pictures are passed over.
+
+    Pictures of other formats than JPEG, which LFW does not have, are dropped as `not_jpeg`.
 
     With label `identity` a picture's label is the name, and each picture is a group of its own,
     because every class must stand in every split; names with fewer than `min_pictures` are
@@ -48,15 +52,19 @@ def rows(
         )
     archive = _archive(archives)
     pictures = _pictures(archives[archive])
+    named = [(member, name) for member, name in pictures if name]
     if label == "identity":
-        found = _by_identity(archive, pictures, min_pictures)
+        found = _by_identity(archive, named, min_pictures)
     else:
         listed = {sex: _names(archives, file) for sex, file in LISTS.items()}
-        found = _by_sex(archive, pictures, listed)
+        found = _by_sex(archive, named, listed)
     where = "" if box is None else format_box(*box)
     for candidate in found:
         candidate.box = where
         yield candidate
+    for member, name in pictures:
+        if not name:
+            yield Candidate(archive, member, drop_reason="not_jpeg")
 
 
 def _by_identity(
@@ -91,10 +99,12 @@ def _by_sex(
 
 
 def _pictures(path: Path) -> list[tuple[str, str]]:
-    """(member, name of the person) of every .jpg."""
+    """(member, name of the person) of every JPEG; the name is empty for other pictures."""
     pictures = []
     for member in members(path):
-        if not member.name.endswith(".jpg"):
+        if member.name.lower().endswith(_OTHER):
+            pictures.append((member.name, ""))
+        if not member.name.lower().endswith(_JPEG):
             continue
         match = _PICTURE.fullmatch(member.name)
         if match is None:
