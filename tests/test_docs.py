@@ -19,7 +19,8 @@ from snakemake.utils import update_config
 from graft import architectures, config, datasets
 
 TEXT = (ROOT / "config/README.md").read_text(encoding="utf-8")
-BLOCKS_OF_YAML = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS_OF_YAML = re.findall(r"^```yaml\n(.*?)^```$", TEXT + README, re.MULTILINE | re.DOTALL)
 OVERLAYS = [
     path
     for path in sorted((ROOT / "config").glob("*.yaml"))
