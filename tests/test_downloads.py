@@ -568,6 +568,16 @@ def test_unpacked_tar_has_the_bytes_of_the_tar(tgz):
     assert raw() == ["lfw.tar"]
 
 
+def test_the_first_digits_of_a_digest_are_checked_where_no_more_are_published(site):
+    prefix = sha(DATA)[:8]
+    assert get([f"{site.url}/lfw.tgz"], sha256=prefix)["sha256"] == sha(DATA)
+    wrong = ("0" if prefix[0] != "0" else "1") + prefix[1:]
+    Path("raw/lfw.tgz").unlink()
+    with pytest.raises(GraftError, match=f"expected {wrong}"):
+        get([f"{site.url}/lfw.tgz"], sha256=wrong)
+    assert raw() == []
+
+
 @given(keep=st.floats(0, 1, exclude_max=True))
 def test_truncated_gzip_is_refused_wherever_it_was_cut(tmp_path_factory, keep):
     folder = tmp_path_factory.mktemp("cut")

@@ -59,6 +59,29 @@ def test_touching_a_module_changes_nothing(scripts):
     assert digest(scripts) == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wildcards": {"part": "val-00"}},
+        {"settings": {"image_size": 65}},
+        {"inputs": {"faces": ["b.h5"]}},
+        {"inputs": {"other_role": ["a.h5"]}},
+    ],
+)
+def test_whatever_a_result_depends_on_changes_its_recipe(scripts, tmp_path, change):
+    lock = tmp_path / "lock"
+    lock.write_text("torch==1")
+    one = {
+        "wildcards": {"part": "train-00"},
+        "settings": {"image_size": 64},
+        "inputs": {"faces": ["a.h5"]},
+        "script": scripts / "stage.py",
+        "lock": lock,
+    }
+    assert recipes.recipe("pack", **one) == recipes.recipe("pack", **one)
+    assert recipes.recipe("pack", **one) != recipes.recipe("pack", **{**one, **change})
+
+
 def test_the_lock_counts_and_the_comments_in_it_do_not(tmp_path):
     digests = []
     for name, text in {

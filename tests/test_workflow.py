@@ -1,5 +1,6 @@
 """The workflow as a whole, through the real command: what runs, what reruns, what is reused."""
 
+import itertools
 import json
 import os
 import shutil
@@ -259,6 +260,49 @@ def test_verify_finds_every_damaged_entry_of_the_store(done, tmp_path, damage):
     assert missed == []
 
 
+def test_verify_finds_every_damaged_file_of_the_results(edited):
+    whole = [
+        path
+        for folder in verification.SEALED_FOLDERS
+        for path in sorted((edited.results / folder).rglob("*"))
+        if path.is_file()
+    ]
+    assert len(whole) > 80
+    missed = []
+    for path, damage in zip(whole, itertools.cycle(DAMAGE), strict=False):
+        good = path.read_bytes()
+        path.unlink()
+        path.write_bytes(good)
+        DAMAGE[damage](path)
+        if not list(verification.verify_results(edited.results)):
+            missed.append((path, damage))
+        path.write_bytes(good)
+    assert missed == []
+    assert list(verification.verify_results(edited.results)) == []
+
+
+def test_repair_removes_nothing_outside_the_store(edited, tmp_path):
+    mine = tmp_path / "mine.tar"
+    mine.write_bytes(b"precious")
+    (edited.results / "data/portraits/raw/mine.tar").symlink_to(mine)
+    problems = list(verification.verify_results(edited.results))
+    assert ["mine.tar" in problem.sentence for problem in problems] == [True]
+    for problem in problems:
+        verification.remove(problem, edited.store)
+    assert mine.read_bytes() == b"precious"
+
+
+def test_an_artefact_made_from_an_older_input_is_found(edited):
+    """A model and its seal replaced together are whole, but the predictions are another's."""
+    run = edited.results / "experiments/portraits_sex/from_scratch/0"
+    other = edited.results / "experiments/portraits_sex/fine_tuning/0"
+    for name in ("model.safetensors", "history.csv", "fit.json"):
+        (run / name).unlink()
+        shutil.copy(other / name, run / name)
+    sentences = [problem.sentence for problem in verification.verify_results(edited.results)]
+    assert any("metrics.json was made from another" in sentence for sentence in sentences)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
 def test_a_damaged_entry_is_refused_by_its_reader_and_made_anew_after_repair(edited, damage):
     pack = edited.results / "data/portraits/packs/test-00.h5"
@@ -318,13 +362,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(done, tmp_path, stage
     found = files(project.results, *patterns)
     assert found and found == files(done.results, *patterns)
     assert not list(project.results.glob("experiments/*/*/*/.checkpoint.pt"))
-
-
-def test_scripts_that_read_config_or_wildcards_cannot(done):
-    """The adapter hands scripts their recipe and nothing else to read."""
-    for script in (done.folder / "workflow/scripts").glob("*.py"):
-        text = script.read_text()
-        assert "snakemake." not in text or script.name == "adapter.py", script
 
 
 RULE = """

@@ -13,13 +13,7 @@ with Job(snakemake) as job:
         threads=spec["threads"],
     )
     metrics.write_predictions(job.outputs.predictions, frame)
-    rows = metrics.unpack_predictions(metrics.read_predictions(job.outputs.predictions))
-    job.results = metrics.classification_metrics(rows.true, rows.confidences, rows.classes)
-    job.results["intervals"] = metrics.bootstrap_intervals(
-        rows.true,
-        rows.confidences,
-        rows.group,
-        resamples=spec["resamples"],
-        seed=spec["seed"],
-        level=spec["level"],
+    job.results = metrics.measure(
+        metrics.read_predictions(job.outputs.predictions),
+        **{key: spec[key] for key in ("resamples", "seed", "level")},
     )

@@ -309,6 +309,16 @@ def percentile_interval(values: np.ndarray, level: float) -> list[float] | None:
     return [float(value) for value in np.quantile(finite, [tail, 1 - tail])]
 
 
+def measure(frame: pd.DataFrame, *, resamples: int, seed: int, level: float) -> dict:
+    """All figures of a predictions table, with their intervals under `intervals`."""
+    rows = unpack_predictions(frame)
+    found = classification_metrics(rows.true, rows.confidences, rows.classes)
+    found["intervals"] = bootstrap_intervals(
+        rows.true, rows.confidences, rows.group, resamples=resamples, seed=seed, level=level
+    )
+    return found
+
+
 def over_seeds(metrics: list[dict]) -> dict[str, dict[str, float | None]]:
     """Mean and standard deviation (ddof = 1; None for one seed) of each of METRICS over runs.
 

@@ -126,17 +126,9 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
     """Sentences on figures that the predictions do not give again."""
     settings = record["seal"]["recipe"]["settings"]
     if path.name == "metrics.json":
-        rows = metrics.unpack_predictions(
-            metrics.read_predictions(path.with_name("predictions.csv"))
-        )
-        again = metrics.classification_metrics(rows.true, rows.confidences, rows.classes)
-        again["intervals"] = metrics.bootstrap_intervals(
-            rows.true,
-            rows.confidences,
-            rows.group,
-            resamples=settings["resamples"],
-            seed=settings["seed"],
-            level=settings["level"],
+        again = metrics.measure(
+            metrics.read_predictions(path.with_name("predictions.csv")),
+            **{key: settings[key] for key in ("resamples", "seed", "level")},
         )
         source = "predictions.csv"
     elif path.name == "comparison.seal.json":
