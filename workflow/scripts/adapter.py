@@ -14,7 +14,7 @@ from pathlib import Path
 from traceback import print_exception
 from types import SimpleNamespace
 
-from graft import seals
+from graft import compute, seals
 from graft.errors import GraftError
 
 
@@ -52,6 +52,7 @@ class Job:
         self._stack.enter_context(contextlib.redirect_stdout(log))
         self._stack.enter_context(contextlib.redirect_stderr(log))
         try:
+            self._check_device()
             for role, paths in self._roles.items():
                 sealed = [path for path in paths if not _is_seal(path)]
                 self.records[role], self._digests[role] = seals.check(
@@ -63,6 +64,9 @@ class Job:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
+        if isinstance(error, OSError):
+            print_exception(error)
+            error = GraftError(f"{error}; see to the disk and the file, then run again.")
         if isinstance(error, GraftError):
             self._fail(error)
         if error is None:
@@ -93,6 +97,13 @@ class Job:
     def parameter(self, name: str) -> dict:
         """A value handed over outside the recipe, because results do not depend on it."""
         return json.loads(self.resources.get(name))
+
+    def _check_device(self) -> None:
+        if self.settings.get("device") == "cuda" and not compute.cuda_devices():
+            raise GraftError(
+                "compute.device is cuda, but this machine shows no CUDA GPU; set it to auto or "
+                "cpu, or send the job where there is one."
+            )
 
     def _write_seal(self) -> None:
         outputs = {role: path for role, path in self._outputs.items() if role != self._seal}
