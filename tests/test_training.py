@@ -217,7 +217,6 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(data, tmp_path, 
     )
     assert len(resumed_epochs) == 6 - after, "finished epochs must not be trained again"
     assert resumed.read_bytes() == whole.read_bytes()
-    assert not list(resumed.parent.glob(".*")), "the checkpoint is removed"
 
 
 def test_a_checkpoint_of_something_else_is_ignored(data, tmp_path):
