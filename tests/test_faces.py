@@ -367,13 +367,16 @@ def test_mtcnn_bears_pictures_of_any_shape_without_a_face(shape, mtcnn, drawn):
     assert mtcnn.detect([]) == []
 
 
-def test_mtcnn_finds_a_face_that_the_edge_cuts(drawn, mtcnn):
-    portrait = drawn[1]
-    left = int(portrait.landmarks[:, 0].min()) - 4
-    (whole,) = mtcnn.detect([portrait.image])
-    (cut,) = mtcnn.detect([np.ascontiguousarray(portrait.image[:, left:])])
-    assert len(cut) == 1
-    assert abs(cut.landmarks[0] + [left, 0] - whole.landmarks[0]).max() < 6
+def test_mtcnn_finds_faces_that_the_edge_cuts(drawn, mtcnn):
+    """A landmark here and there is moved by what is missing; most of them must not be."""
+    moved = []
+    for portrait in drawn:
+        left = int(portrait.landmarks[:, 0].min()) - 4
+        (whole,) = mtcnn.detect([portrait.image])
+        (cut,) = mtcnn.detect([np.ascontiguousarray(portrait.image[:, left:])])
+        assert len(cut) == 1
+        moved += list(abs(cut.landmarks[0] + [left, 0] - whole.landmarks[0]).max(axis=1))
+    assert np.median(moved) < 3 and np.quantile(moved, 0.9) < 6
 
 
 def test_the_file_does_not_depend_on_batches_windows_or_time(tmp_path, drawn, monkeypatch):
