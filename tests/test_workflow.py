@@ -265,7 +265,7 @@ def test_verify_finds_every_damaged_file_of_the_results(edited):
         path
         for folder in verification.SEALED_FOLDERS
         for path in sorted((edited.results / folder).rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "mlflow.json"  # it vouches for nothing beside it
     ]
     assert len(whole) > 80
     missed = []

@@ -114,10 +114,11 @@ def recipe(stage, settings_of):
 
 
 def _role(item, wildcards):
-    """The paths that play an input role, before or after wildcards are filled in."""
+    """The paths that play an input role, with the wildcards filled in."""
     item = getattr(item, "callable", item)
     found = item(wildcards) if callable(item) else item
-    return [str(found)] if isinstance(found, str) else [str(path) for path in found]
+    paths = [found] if isinstance(found, str) else found
+    return [str(path).format(**dict(wildcards.items())) for path in paths]
 
 
 def need(wildcards):
