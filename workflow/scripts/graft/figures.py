@@ -403,6 +403,14 @@ def contact_sheet(
 
 
 @_styled
+def message(text: str) -> Figure:
+    """A figure that says in words that there is nothing to show."""
+    figure = Figure(figsize=(6, 1))
+    figure.text(0.02, 0.5, text, va="center")
+    return figure
+
+
+@_styled
 def dropped(counts: Mapping[str, Mapping[str, int]], kept: Mapping[str, int]) -> Figure:
     """What each stage dropped and why: a bar per reason, a panel per stage.
 
