@@ -28,7 +28,13 @@ with Job(snakemake) as job:
         name = PurePosixPath(urlsplit(mirrors[0]).path).name
         published = job.outputs.weights.with_name(f"{job.wildcards['source']}.{name}")
         fetched = downloads.fetch(
-            mirrors, published, sha256=expected, size=spec["size"], name=name, key=key
+            mirrors,
+            published,
+            sha256=expected,
+            size=spec["size"],
+            name=name,
+            key=key,
+            url_key=f"{key}.weights",
         )
         tensors = sources.read(published)
         origin = {"file": name, "sha256": fetched["sha256"]}

@@ -395,6 +395,7 @@ def fetch(
     backoff: float = 1.0,
     timeout: float = 30,
     manual: str | None = None,
+    url_key: str | None = None,
 ) -> dict:
     """Bring a published file to `destination`, whole and with the expected digest.
 
@@ -413,6 +414,7 @@ def fetch(
         as long as the server asks for, at most two minutes). HTTP 408, 425, 429, 5xx and
         broken connections are tried again; other errors lead to the next mirror at once.
     timeout: seconds to wait for a connection, and for the next bytes.
+    url_key: config key of the mirrors, for messages; `<key>.url` unless given.
     manual: for files behind a login: how to get one by hand, e.g. "register at https://...".
 
     Returns a dict: `name`, `mirror` (without credentials; None if the file was there
@@ -473,7 +475,7 @@ def fetch(
     way_out = (
         f"{manual}, download {name} by hand and put it at {BY_HAND}/{name}"
         if manual
-        else f"correct {key}.url or put the file at {BY_HAND}/{name}"
+        else f"correct {url_key or key + '.url'} or put the file at {BY_HAND}/{name}"
     )
     tried = "; ".join(said) or "no mirror is listed"
     raise GraftError(f"{name} could not be fetched ({key}): {tried}; {way_out}")
