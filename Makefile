@@ -18,7 +18,7 @@ reproduce: $(READY)
 ## report: results/report.html, made again only if there is something new to show
 report: $(READY)
 	@if [ -f results/report.html ] && \
-	  [ -z "$$(find results/experiments -name '*.seal.json' -newer results/report.html)" ]; \
+	  [ -z "$$(find results -path '*/data' -prune -o -name '*.seal.json' -newer results/report.html -print)" ]; \
 	then echo "results/report.html is up to date"; \
 	else $(BIN)/snakemake --report results/report.html; fi
 

@@ -27,6 +27,7 @@ rule all:
     default_target: True
     input:
         targets("plots"),
+        targets("overview"),
         targets("track"),
 
 
@@ -40,7 +41,10 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/overview.smk"
 include: "workflow/rules/track.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/export.smk"
 
 
 for stage in STAGES:

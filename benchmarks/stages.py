@@ -25,6 +25,7 @@ MAKES = {
     "evaluate": "`predictions.csv`, `metrics.json` with intervals",
     "compare": "paired differences between the modes, with a verdict each",
     "plots": "the report's figures, summary as CSV and HTML",
+    "overview": "experiments side by side, where the config has `overviews`",
     "track": "the record in MLflow",
 }
 

@@ -234,13 +234,111 @@ def test_a_diverged_run_says_so_and_a_missing_metric_is_refused():
         comparison.convergence_warning(_history([1.0]), stopped_early=True, metric="auroc")
 
 
-def test_a_collapsed_run_says_so():
-    true = np.array([0, 1, 1, 1])
+def _measured(confidences, true, classes=None):
+    classes = classes or [f"c{k}" for k in range(np.shape(confidences)[1])]
+    return metrics.classification_metrics(true, confidences, classes)
+
+
+def _training(losses, accuracies, rate=0.01):
+    epochs = len(losses)
+    return pd.DataFrame(
+        {
+            "epoch": np.arange(epochs) + 1,
+            "learning_rate": np.broadcast_to(rate, epochs),
+            "train_loss": losses,
+            "train_accuracy": np.broadcast_to(accuracies, epochs),
+        }
+    )
+
+
+# Ten classes of ten test rows each; always the first one, or mostly right ones.
+TEN = np.repeat(np.arange(10), 10)
+COLLAPSED = np.tile(np.eye(10)[0], (100, 1))
+UNSURE = np.full((100, 10), 0.03) + 0.7 * np.eye(10)[np.where(np.arange(100) % 5, TEN, 0)]
+"""Right on four rows of five, and never surer than 73 %."""
+FALLING = np.geomspace(2.3, 0.4, 10)
+
+
+def test_a_run_that_is_no_better_than_the_commonest_class_says_so():
+    true = [0, 1, 1, 1]
 
     def warning(predicted):
-        found = metrics.classification_metrics(true, np.eye(2)[predicted], ["f", "m"])
-        return comparison.collapse_warning(found)
+        confidences = 0.8 * np.eye(2)[predicted] + 0.1
+        falling = _training(np.linspace(0.69, 0.5, 10), 0.75)
+        return comparison.collapse_warning(_measured(confidences, true, ["f", "m"]), falling)
 
     assert warning([0, 1, 1, 1]) is None
-    assert warning([1, 1, 1, 1]).endswith("(75.0 %) and answers 'm' every time")
+    assert warning([1, 1, 1, 1]).startswith(
+        "learned nothing that shows: its accuracy (75.0 %) is not above that of always answering "
+        "the commonest class (75.0 %), it answers 'm' every time; try another train.lr"
+    )
     assert "(50.0 %) is not above" in warning([0, 0, 1, 0])
+    assert "every time" not in warning([0, 0, 1, 0])
+
+
+def test_a_saturated_softmax_is_told_by_loss_and_confidences():
+    # The well-known end of a rate too high: 90 % wrong at the float's least probability.
+    stuck = _training(np.full(10, 0.9 * 16.118), 0.1)
+    told = comparison.collapse_warning(_measured(COLLAPSED, TEN), stuck)
+    assert told.startswith("has collapsed: its accuracy (10.0 %)")
+    assert "it answers 'c0' every time, and its confidences are 0 or 1" in told
+    assert "log loss 32.4, where guessing gives 2.3" in told  # 0.9 of -ln 2.2e-16
+    assert "its training loss was 14.5 or more in its last 3 epochs" in told
+    assert told.endswith(
+        "change train.lr (most often down), start from other weights or normalise the input"
+    )
+
+
+def test_confidences_of_0_and_1_are_told_of_a_run_above_the_majority_too():
+    found = _measured(np.eye(10)[np.where(np.arange(100) % 4, 0, TEN)], TEN)
+    assert found["majority_baseline"] < found["accuracy"] < 0.5
+    told = comparison.collapse_warning(found, _training(FALLING, 0.3))
+    assert told.startswith("has collapsed: its confidences are 0 or 1 even where it is wrong")
+
+
+# A little better than always answering the first class, without being sure of anything.
+SLIGHT = _measured(np.full((100, 10), 0.09) + 0.1 * np.eye(10)[np.where(TEN < 2, TEN, 0)], TEN)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rate", "told"),
+    [
+        (np.full(10, 2.31), 0.01, "2.31 or more in its last 3 epochs, where guessing gives 2.3;"),
+        (np.linspace(60, 3, 30), 0.01, "3 or more in its last 6 epochs"),
+        (np.full(10, 2.2), 0.01, "stood still at 2.2 for 3 epochs"),
+        (np.full(10, 2.2), np.geomspace(1, 1e-9, 10), "stood still at 2.2 for 3 epochs"),
+        (2.2 + 1e-7 * np.arange(10), 0.01, "stood still at 2.2 for 3 epochs"),
+        (2.2 - 1e-3 * np.arange(10), 0.01, None),  # slow, but it moves
+        ([*np.linspace(2.3, 2.2, 5), *[2.2] * 5], [1, 1, 1, 1, 1, *[1e-4] * 5], None),  # at rest
+        ([3.0, 2.9, 2.8, 2.4, 2.3, 2.2], 0.01, None),  # above, but not at the end
+        ([9.0, 8.0], 0.01, None),  # too short to tell
+        ([2.5, np.nan, np.nan], 0.01, None),
+    ],
+)
+def test_training_losses_that_are_no_use(losses, rate, told):
+    warning = comparison.collapse_warning(SLIGHT, _training(losses, 0.11, rate))
+    assert warning is None if told is None else told in warning
+
+
+def test_healthy_overconfident_and_overfitted_runs_are_left_alone():
+    good = _measured(UNSURE, TEN)
+    assert good["accuracy"] == pytest.approx(0.82)
+    assert comparison.collapse_warning(good, _training(FALLING, 0.9)) is None
+    # Dropout may keep the training loss high, and a fitted one may stand still at nothing.
+    assert comparison.collapse_warning(good, _training(np.full(10, 2.5), 0.3)) is None
+    assert comparison.collapse_warning(good, _training(np.zeros(10), 1.0)) is None
+    assert comparison.collapse_warning(SLIGHT, _training(np.zeros(10), 1.0)) is None
+    sure = _measured(np.eye(10)[UNSURE.argmax(1)], TEN)
+    assert sure["log_loss"] > np.log(10)
+    assert comparison.collapse_warning(sure, _training(FALLING, 0.9)) is None
+
+
+def test_two_classes_have_little_room_below_guessing():
+    true = np.arange(200) % 2
+    right = np.arange(200) % 20 < 11  # 55 %
+    weak = np.where((true == 1) == right, 0.55, 0.45)
+    found = _measured(np.stack([1 - weak, weak], 1), true)
+    assert found["accuracy"] == pytest.approx(0.55, abs=0.05) and found["log_loss"] < np.log(2)
+    assert comparison.collapse_warning(found, _training(np.linspace(0.692, 0.689, 9), 0.53)) is None
+    told = comparison.collapse_warning(found, _training(np.full(9, 0.6932), 0.5))
+    assert "0.693 or more in its last 3 epochs, where guessing gives 0.693;" in told

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from conftest import SCHEMA, SHIPPED
+from snakemake.utils import update_config
 
 from graft import config as configs
 from graft import settings
@@ -51,6 +52,12 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
         ("experiments.portraits_sex.modes", ["fine_tunning"], "vgg_mini knows from_scratch"),
         ("experiments.portraits_sex.modes", ["freeze_layer1"], "freeze_block1"),
         ("experiments.portraits_sex.source", "vgg_mini", "no weights to transfer"),
+        (
+            "experiments.portraits_sex.train.head",
+            {"hidden": [4, 3], "activation": ["relu"]},
+            "head.activation lists 1 values for the 2 layers",
+        ),
+        ("experiments.portraits_sex.train.head", {"activation": "rely"}, "did you mean relu"),
         ("datasets.portraits.split.train", 0.9, "sum to 1"),
         ("datasets.portraits.detector", {"name": "none"}, "crop: whole"),
         ("datasets.portraits.detector", {"name": "mtcn"}, "did you mean mtcnn"),
@@ -58,7 +65,6 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
         ("sources.vgg_mini.weights", {}, "exactly one of url, torchvision"),
         ("sources.portraits_identity.weights.seed", 7, "does not list"),
         ("sources.portraits_identity.architecture", "vgg16", "trains vgg_mini"),
-        ("features", {"flip": False}, "other views"),
         (
             "experiments.portraits_sex.train.optimizer",
             {"momentum": 0, "nesterov": True},
@@ -119,3 +125,98 @@ def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
     assert settings.download(resolve(shipped), "portraits", "wiki_crop.tar") == one
     files["wiki_crop.tar"]["sha256"] = "1" * 64
     assert settings.download(resolve(shipped), "portraits", "wiki_crop.tar") != one
+
+
+def test_recipes_of_training_can_differ_by_mode(shipped):
+    own = {
+        "balance": "upsample",
+        "warm_up": False,
+        "select": "last",
+        "schedule": {"name": "plateau", "patience": 3, "min_lr": 0.001},
+        "optimizer": {"name": "rmsprop", "alpha": 0.9},
+    }
+    shipped["experiments"]["portraits_sex"]["train"]["modes"] = {"fine_tuning": own}
+    config = resolve(shipped)
+    tuned = configs.training(config, "portraits_sex", "fine_tuning")
+    plain = configs.training(config, "portraits_sex", "feature_extraction")
+    for key, value in own.items():
+        nested = isinstance(value, dict)
+        assert tuned[key] == ({**plain[key], **value} if nested else value) != plain[key]
+    assert (plain["balance"], plain["warm_up"], plain["select"]) == ("none", True, "accuracy")
+    assert (plain["schedule"]["patience"], plain["schedule"]["min_lr"]) == (5, 0.0)
+
+
+def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipped):
+    experiment = shipped["experiments"]["portraits_sex"]
+    experiment["modes"] = ["from_scratch", "fine_tuning"]
+    shipped["run"] = ["portraits_sex"]
+    warm = resolve(shipped)
+    assert configs.warm_up(warm, "portraits_sex", "fine_tuning") == "feature_extraction"
+    assert configs.warm_up(warm, "portraits_sex", "from_scratch") is None
+    assert settings.cuts(warm) == [("portraits", "portraits_identity", "avgpool")]
+
+    # A head of another shape is no matter where none is handed over.
+    experiment["train"]["modes"] = {"fine_tuning": {"warm_up": False, "head": {"hidden": [8]}}}
+    cold = resolve(shipped)
+    assert configs.warm_up(cold, "portraits_sex", "fine_tuning") is None
+    assert settings.cuts(cold) == []
+    experiment["modes"].append("feature_extraction")
+    assert settings.cuts(resolve(shipped)) == settings.cuts(warm)
+
+
+def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
+    warm = resolve(shipped)
+    shipped["experiments"]["portraits_sex"]["train"]["warm_up"] = False
+    for mode in ("from_scratch", "feature_extraction", "fine_tuning"):
+        recipes = [settings.train(c, "portraits_sex", mode) for c in (warm, resolve(shipped))]
+        assert recipes[0] == recipes[1]
+
+
+def merged(config, overlay):
+    update_config(config, overlay)
+    return config
+
+
+def test_null_takes_a_key_away(shipped):
+    sex = shipped["experiments"]["portraits_sex"]
+    sex["train"]["modes"] = {"fine_tuning": {"epochs": 3}, "freeze_block3": {"epochs": 4}}
+    archive = {"url": ["a.tar"], "sha256": "0" * 64, "render": None}
+    overlay = {
+        "compute": None,
+        "datasets": {
+            "portraits": {"limit": {"train": None}, "files": {"wiki_crop.tar": archive}},
+            "portraits_identity": {"files": {"portraits_identity.tgz": None, "b.tgz": archive}},
+        },
+        "sources": {"imagenet_vgg16": None},
+        "experiments": {
+            "portraits_sex": {
+                "train": {"modes": {"freeze_block3": None}, "patience": None, "lr": None}
+            }
+        },
+    }
+    config = resolve(merged(shipped, overlay))
+    train = config["experiments"]["portraits_sex"]["train"]
+    assert train["modes"] == {"fine_tuning": {"epochs": 3}}
+    assert train["lr"] == 0.01, "the default again"
+    assert train["patience"] is None, "a value, where the schema has one for null"
+    assert config["compute"]["batch_size"] == 32
+    assert list(config["datasets"]["portraits_identity"]["files"]) == ["b.tgz"]
+    assert "render" not in config["datasets"]["portraits"]["files"]["wiki_crop.tar"]
+    assert "train" not in config["datasets"]["portraits"]["limit"]
+    assert "imagenet_vgg16" not in config["sources"]
+    assert config["datasets"]["portraits"]["options"] == {"crop_margin": None}, "a layout's own"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        ({"datasets": {"portraits": {"label": None}}}, r"portraits\.label is missing"),
+        ({"datasets": {"portraits": {"lable": None}}}, "did you mean label"),
+        ({"datasets": {"portraits": None}}, "'portraits', which is not defined"),
+        ({"sources": {"imagenet_vgg16": {"weights": {"torchvision": None}}}}, "exactly one of"),
+        ({"run": [None]}, "not valid"),
+    ],
+)
+def test_a_key_that_is_needed_cannot_be_taken_away(shipped, overlay, sentence):
+    with pytest.raises(GraftError, match=sentence):
+        resolve(merged(shipped, overlay))

@@ -7,6 +7,7 @@ names the object whose keys it lists; a part in angle brackets stands for any na
 import inspect
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterator
 
@@ -79,7 +80,7 @@ def told_keys() -> dict[str, str]:
             (place,) = coded(heading)
             for row in rows:
                 (key,) = coded(row[0])
-                told[f"{general(place)}.{key}"] = row[1]
+                told[general(f"{place}.{key}")] = row[1]
     return told
 
 
@@ -121,7 +122,7 @@ def test_layouts_labels_and_options_are_those_of_the_code():
     layouts = datasets.LAYOUTS.items()
     assert labels == {(name, label) for name, layout in layouts for label in layout.LABELS}
     assert options == {
-        (name, parameter.name): parameter.default
+        (name, parameter.name): json.loads(json.dumps(parameter.default))
         for name, layout in layouts
         for parameter in inspect.signature(layout.rows).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.name != "label"
@@ -152,6 +153,7 @@ def resolve_over_shipped(overlay: dict) -> None:
     update_config(merged, SHIPPED)
     update_config(merged, overlay)
     for name, spec in config.resolve(merged, SCHEMA)["datasets"].items():
-        datasets.rows(
-            spec["layout"], {}, label=spec["label"], options=spec["options"], dataset=name
-        )
+        if "merge" not in spec:
+            datasets.rows(
+                spec["layout"], {}, label=spec["label"], options=spec["options"], dataset=name
+            )

@@ -21,8 +21,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft import downloads
-from graft.downloads import fetch, is_gzip_tar, raw_name, unpack_gzip
+from graft import downloads, raw_files
+from graft.downloads import fetch, is_gzip, raw_name, unpack_gzip
 from graft.errors import GraftError
 
 SCRIPTS = Path(downloads.__file__).parents[1]
@@ -195,6 +195,7 @@ def test_next_call_resumes_what_a_failed_one_left(site):
     assert raw() == ["lfw.tgz.part", "lfw.tgz.part.json"]
     assert json.loads(Path("raw/lfw.tgz.part.json").read_text()) == {
         "sha256": sha(DATA),
+        "md5": None,
         "mirror": f"{site.url}/lfw.tgz",
         "validator": '"one"',
     }
@@ -540,12 +541,15 @@ def test_kill_in_mid_download_then_the_same_bytes_with_none_sent_twice(site):
         ("x.tar.gz", "x.tar", True),
         ("X.TGZ", "X.tar", True),
         ("wiki_crop.tar", "wiki_crop.tar", False),
-        ("names.txt.gz", "names.txt.gz", False),
+        ("names.txt.gz", "names.txt", True),
+        ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte", True),
+        ("x.csv.GZ", "x.csv", True),
         ("tgz", "tgz", False),
+        ("gz", "gz", False),
     ],
 )
 def test_names_of_archives(name, raw, packed):
-    assert (raw_name(name), is_gzip_tar(name)) == (raw, packed)
+    assert (raw_name(name), is_gzip(name)) == (raw, packed)
 
 
 @pytest.fixture
@@ -576,6 +580,84 @@ def test_the_first_digits_of_a_digest_are_checked_where_no_more_are_published(si
     with pytest.raises(GraftError, match=f"expected {wrong}"):
         get([f"{site.url}/lfw.tgz"], sha256=wrong)
     assert raw() == []
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def test_an_md5_will_do_where_no_sha256_is_published(site):
+    site.cuts = [100_000]
+    said = get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA).upper())
+    assert whole() and said["sha256"] == sha(DATA)
+    assert [asked for _, asked, _ in site.requests] == [None, "bytes=100000-"]
+    assert get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))["mirror"] is None
+    Path("raw/lfw.tgz").write_bytes(OTHER)
+    assert get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))["mirror"] is not None
+    assert whole()
+
+
+def test_the_next_call_resumes_by_md5_what_a_failed_one_left(site):
+    site.cuts = [100_000]
+    with pytest.raises(GraftError):
+        get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA), retries=0)
+    get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))
+    assert whole() and site.sent == len(DATA)
+
+
+def test_a_partial_file_of_another_md5_is_discarded(site):
+    site.data, site.cuts = OTHER, [100_000]
+    with pytest.raises(GraftError):
+        get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(OTHER), retries=0)
+    site.data = DATA
+    get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))
+    assert whole() and site.requests[-1] == ("/lfw.tgz", None, None)
+
+
+@pytest.mark.parametrize("known", ["sha256", "md5"])
+def test_of_two_digests_both_are_checked(site, known):
+    right = {"sha256": sha(DATA), "md5": md5(DATA)}
+    other = {"sha256": sha(OTHER), "md5": md5(OTHER)}
+    digests = right | {known: other[known]}
+    with pytest.raises(GraftError, match=f"has {known} {right[known]}, expected {other[known]}"):
+        get([f"{site.url}/lfw.tgz"], **digests)
+    assert raw() == []
+    get([f"{site.url}/lfw.tgz"], **right)
+    assert whole()
+
+
+def test_a_file_fetched_without_a_digest_is_kept_for_its_md5(site):
+    with pytest.raises(GraftError, match="sha256 is missing"):
+        get([f"{site.url}/lfw.tgz"], sha256=None)
+    get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))
+    assert whole() and site.sent == len(DATA)
+
+
+def test_a_file_fetched_without_a_digest_is_kept_for_both(site):
+    with pytest.raises(GraftError, match="sha256 is missing"):
+        get([f"{site.url}/lfw.tgz"], sha256=None)
+    get([f"{site.url}/lfw.tgz"], md5=md5(DATA))
+    assert whole() and site.sent == len(DATA)
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "g" * 32, sha(DATA)])
+def test_a_malformed_md5_is_refused(digest):
+    with pytest.raises(GraftError, match=f"{KEY}.md5 is not an md5"):
+        get([], md5=digest)
+
+
+def test_a_gzip_file_that_is_no_tar_is_fetched_and_unpacked(site, home):
+    site.data = gzip.compress(DATA)
+    raw_files.obtain(
+        home / "raw" / "fer2013.csv",
+        name="fer2013.csv.gz",
+        key="datasets.f.files.fer2013.csv.gz",
+        md5=md5(site.data),
+        url=[f"{site.url}/fer2013.csv.gz"],
+        **dict.fromkeys(["sha256", "size", "render", "tree", "manual", "folder"]),
+    )
+    assert raw() == ["fer2013.csv"]
+    assert Path("raw/fer2013.csv").read_bytes() == DATA
 
 
 @given(keep=st.floats(0, 1, exclude_max=True))

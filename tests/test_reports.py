@@ -11,13 +11,14 @@ from graft.findings import Findings
 RIGHT = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 
 
-def finding(path, confidences, *, cut="image", shift=0.0, mode="fine_tuning"):
+def finding(path, confidences, *, cut="image", shift=0.0, mode="fine_tuning", loss=0.5):
     """One mode's findings on four test rows."""
     frame = metrics.predictions_frame(
         list("abcd"), list("wxyz"), [0, 1, 0, 1], confidences, ["n", "p"]
     )
     metrics.write_predictions(path, frame)
     history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
+    history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
     settings = {"train": {"epochs": 2, "augment": {"shift": shift}}}
     fit = {
         "cut": cut,
@@ -73,6 +74,16 @@ def test_runs_that_learnt_nothing_or_saw_other_views_are_told(tmp_path):
     told = reports.warnings(both)
     assert len(told) == 2 and "learned nothing" in told[0] and "different views" in told[1]
     assert both.budget().startswith("Every mode chose on validation among 1 candidate(s)")
+
+
+def test_a_collapsed_run_is_told_and_one_that_keeps_its_last_epoch_goes_by_accuracy(tmp_path):
+    found = finding(tmp_path / "a.csv", np.tile([1.0, 0.0], (4, 1)), loss=[7.9, 8.1])
+    (fit,) = found.fits.values()
+    fit |= {"select": "last", "stopped_early": False}
+    (told,) = reports.warnings(found)
+    assert told.startswith("fine_tuning, seed 0, has collapsed: its accuracy (50.0 %) is not")
+    found.histories["fine_tuning", 0]["val_accuracy"] = [0.8, 0.9]
+    assert "its best val_accuracy (90.0 %) came in the last" in reports.warnings(found)[0]
 
 
 STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "splits": {"test": {"n": 5}}}

@@ -265,6 +265,23 @@ def test_age_is_that_in_the_middle_of_the_year():
     assert np.isnan(imdb_wiki.age(np.array([datenum(1980, 1, 1)]), np.array([NAN]))).all()
 
 
+def test_ages_fall_into_the_spans_that_begin_at_the_given_ages(tmp_path):
+    years = {0: "00-19", 19: "00-19", 20: "20-29", 29: "20-29", 30: "30-70", 70: "30-70", 71: ""}
+    people = [
+        person(f"{age}.jpg", f"Name {age}", dob=datenum(2009 - age, 1, 1), sex=NAN) for age in years
+    ]
+    (tmp_path / "wiki.mat").write_bytes(mat("wiki", people))
+    options = {"age_groups": [20, 30], "max_age": 70}
+    archives = {"wiki.mat": tmp_path / "wiki.mat"}
+    found = list(datasets.rows("imdb_wiki", archives, label="age_group", options=options))
+    assert [row.label for row in found] == list(years.values())
+    assert [row.drop_reason for row in found] == [""] * 6 + ["bad_age"]
+    for wrong in ([30, 20], [0, 20], [71]):
+        with pytest.raises(GraftError, match=r"age_groups .* must rise"):
+            options["age_groups"] = wrong
+            list(datasets.rows("imdb_wiki", archives, label="age_group", options=options))
+
+
 def test_imdb_groups_by_celebrity(tmp_path):
     people = [person(f"{i:02}/a.jpg", "Same Name") for i in range(6)]
     ids = np.array([[7, 7, 8, 9, 10, NAN]])

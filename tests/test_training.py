@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import TRAIN
 
-from graft import hdf5, models, networks, packs, training
+from graft import hdf5, models, networks, packs, selection, training
 from graft.backbones import Backbone
 from graft.batches import Batches
 from graft.errors import GraftError
@@ -25,10 +25,10 @@ TRANSFORM = {
 }
 
 
-def write_pack(path, count, seed, classes=("dark", "light")):
-    """Pictures of noise whose class is their brightness."""
+def write_pack(path, count, seed, classes=("dark", "light"), *, unequal=False):
+    """Pictures of noise whose class is their brightness; unequal: three of four are dark."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
+    labels = (np.arange(count) % 4 == 3).astype(int) if unequal else np.arange(count) % 2
     images = rng.integers(0, 120, (count, SIZE, SIZE, 3)) + 100 * labels[:, None, None, None]
     with hdf5.create(path, {}) as file:
         hdf5.write(file, "images", images.astype(np.uint8))
@@ -193,9 +193,27 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [1, 3, 4])
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(data, tmp_path, after):
-    options = {"epochs": 3, "tune": {"lr": [0.1, 0.01]}, "head": {**TRAIN["head"], "dropout": 0.3}}
+RESUMABLE = {
+    "plain": {},
+    "last": {"select": "last"},
+    "downsample": {"balance": "downsample"},
+    "upsample": {"balance": "upsample", "augment": {"flip": True, "shift": 0.1}},
+    "weighted": {"balance": "weighted"},
+    "plateau": {"schedule": {**TRAIN["schedule"], "name": "plateau", "patience": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "after"),
+    [*(("plain", after) for after in (1, 3, 4)), *((what, 2) for what in [*RESUMABLE][1:])],
+)
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(data, tmp_path, what, after):
+    options = {
+        "epochs": 3,
+        "tune": {"lr": [0.1, 0.01]},
+        "head": {**TRAIN["head"], "dropout": 0.3},
+        **RESUMABLE[what],
+    }
     whole, _ = run(data, tmp_path / "whole", "fine_tuning", "image", **options)
     done = []
 
@@ -217,6 +235,8 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(data, tmp_path, 
     )
     assert len(resumed_epochs) == 6 - after, "finished epochs must not be trained again"
     assert resumed.read_bytes() == whole.read_bytes()
+    histories = [(tmp_path / run / "history.csv").read_bytes() for run in ("cut", "whole")]
+    assert histories[0] == histories[1]
 
 
 def test_a_checkpoint_of_something_else_is_ignored(data, tmp_path):
@@ -234,9 +254,15 @@ def test_tuning_starts_from_the_warm_head(data, tmp_path):
     )
     head = {k: v for k, v in networks.load(warm)[0].items() if k.startswith("head.")}
     after = networks.load(tuned)[0]
-    assert report["transfer"]["head"] == "warm-up"
+    assert report["transfer"]["head"] == "warm-up" and report["warm_up"] == "feature_extraction"
     for name, tensor in head.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_without_a_warm_up_the_head_starts_random_though_the_layers_are_transferred(data, tmp_path):
+    _, report = run(data, tmp_path, "fine_tuning", "image", epochs=1)
+    assert report["transfer"]["head"] == "random" and report["warm_up"] is None
+    assert report["transfer"]["imported"] == report["transfer"]["of"]
 
 
 def test_a_warm_head_of_another_shape_is_refused(data, tmp_path):
@@ -269,6 +295,13 @@ def test_transferred_layers_get_their_own_rate():
     assert optimizer.defaults["momentum"] == 0.9 and optimizer.defaults["weight_decay"] == 5e-4
 
 
+def test_the_rates_of_rmsprop_follow_alpha():
+    network = networks.Network("vgg_mini", "avgpool", TRAIN["head"], 2, SIZE)
+    spec = {**TRAIN, "optimizer": {**TRAIN["optimizer"], "name": "rmsprop", "alpha": 0.9}}
+    assert training._optimizer(network, spec, False).defaults["alpha"] == 0.9
+    assert TRAIN["optimizer"]["alpha"] == 0.99, "torch's own"
+
+
 def test_the_best_epoch_by_the_declared_metric_is_kept_and_stopping_is_early(data, tmp_path):
     model, report = run(data, tmp_path, "from_scratch", "image", epochs=30, patience=2, lr=0.1)
     history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
@@ -276,6 +309,63 @@ def test_the_best_epoch_by_the_declared_metric_is_kept_and_stopping_is_early(dat
     assert report["stopped_early"] and len(history) == report["best_epoch"] + 2
     frame = models.predict(model, [data / "val.h5"], device="cpu", precision="fp32", threads=1)
     assert (frame["true"] == frame["predicted"]).mean() == pytest.approx(report["best_value"])
+
+
+def test_the_last_epoch_can_be_the_model_whatever_its_value(data, tmp_path):
+    options = {"epochs": 30, "patience": 2, "lr": 0.002, "select": "last"}
+    model, report = run(data, tmp_path, "from_scratch", "image", **options)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    accuracies = history["val_accuracy"]
+    assert report["stopped_early"], "patience counts by accuracy"
+    assert len(history) == accuracies.argmax() + 1 + 2
+    assert report["best_epoch"] == len(history) and accuracies[-1] < accuracies.max()
+    assert report["best_value"] == accuracies[-1]
+    frame = models.predict(model, [data / "val.h5"], device="cpu", precision="fp32", threads=1)
+    right = np.where(frame["true"] == "dark", frame["confidence_dark"], frame["confidence_light"])
+    assert -np.log(right).mean() == pytest.approx(history["val_loss"][-1], rel=1e-4)
+
+
+def test_candidates_that_keep_their_last_epoch_are_ranked_by_its_accuracy(data, tmp_path):
+    grid = {"lr": [1e-12, 0.02]}
+    _, report = run(data, tmp_path, "from_scratch", "image", epochs=6, select="last", tune=grid)
+    assert [c["best_epoch"] for c in report["tuning"]] == [6, 6]
+    assert report["chosen"]["lr"] == 0.02 and report["best_value"] == report["tuning"][1]["val"]
+    assert report["tuning"][1]["val"] > report["tuning"][0]["val"]
+
+
+def test_a_candidate_that_diverged_has_no_last_epoch_to_keep(data, tmp_path):
+    tune = {"lr": [1e30, 0.01]}
+    _, report = run(data, tmp_path, "from_scratch", "image", epochs=2, select="last", tune=tune)
+    assert report["chosen"]["lr"] == 0.01 and report["tuning"][0]["best_epoch"] is None
+
+
+def test_epochs_are_ranked_by_what_is_asked_and_ties_by_the_loss():
+    row = {"val_accuracy": 0.75, "val_balanced_accuracy": 0.5, "val_loss": 1.25}
+    assert selection.rank(row, "accuracy") == selection.rank(row, "last") == (0.75, -1.25)
+    assert selection.rank(row, "balanced_accuracy") == (0.5, -1.25)
+    assert selection.rank(row, "loss") == (-1.25, -1.25)
+
+
+@pytest.mark.parametrize(
+    ("balance", "rows"), [("none", 48), ("downsample", 24), ("upsample", 72), ("weighted", 48)]
+)
+def test_an_epoch_has_the_rows_of_its_balance(data, tmp_path, monkeypatch, balance, rows):
+    write_pack(tmp_path / "train.h5", 48, 9, unequal=True)
+    (tmp_path / "val.h5").symlink_to(data / "val.h5")
+    seen = []
+    read = Batches.read
+
+    def spy(self, indices, rng=None):
+        if rng is not None:
+            seen.append(self.labels[indices])
+        return read(self, indices, rng)
+
+    monkeypatch.setattr(Batches, "read", spy)
+    _, report = run(tmp_path, tmp_path, "from_scratch", "image", epochs=1, balance=balance)
+    assert report["rows_per_epoch"] == rows == len(np.concatenate(seen))
+    assert report["samples"]["train"] == 48
+    counts = np.bincount(np.concatenate(seen))
+    assert (counts[0] == counts[1]) == (balance in ("downsample", "upsample"))
 
 
 def test_every_candidate_of_the_grid_is_tried_and_recorded(data, tmp_path):
@@ -309,6 +399,9 @@ def test_a_class_without_a_training_sample_is_named():
 @pytest.mark.parametrize(
     ("schedule", "factors"),
     [
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.0}, [1, 0.5, 0.25]),
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.06}, [1, 0.5, 0.3]),
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.7}, [1, 1, 1]),
         ({"name": "constant"}, [1, 1, 1]),
         ({"name": "step", "step_size": 2, "gamma": 0.1}, [1, 1, 0.1]),
         ({"name": "cosine"}, [1, 0.75, 0.25]),
@@ -316,8 +409,53 @@ def test_a_class_without_a_training_sample_is_named():
     ],
 )
 def test_schedules_by_hand(schedule, factors):
-    found = [training.learning_rate_factor(schedule, e, 3, e) for e in range(3)]
+    spec = {"schedule": schedule, "epochs": 3, "lr": 0.2}
+    found = [training.learning_rate_factor(spec, e, e, drops=e) for e in range(3)]
     assert found == pytest.approx(factors)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "drops"),
+    [
+        ([], 1, 0),
+        ([1.0], 1, 0),
+        ([1.0, 0.5, 0.4], 1, 0),
+        ([1.0, 1.0], 1, 1),
+        ([1.0, 0.99995], 1, 1),  # not by more than 1e-4
+        ([1.0, 1.1, 0.9, 1.0, 1.0], 2, 1),
+        ([1.0, 1.1, 1.1, 1.1], 2, 1),  # after a drop the count starts again
+        ([1.0, 1.1, 1.1, 1.05, 1.05], 2, 2),  # the lowest loss stands
+    ],
+)
+def test_a_plateau_by_hand(losses, patience, drops):
+    assert training.plateau_drops(losses, patience) == drops
+
+
+def test_plateaus_are_those_of_torch():
+    rng = np.random.default_rng(4)
+    losses = 1 / np.arange(1, 61) ** 0.3 + 0.05 * rng.standard_normal(60)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    # torch waits until the count is above its patience, Keras until it has reached it.
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=3, threshold=1e-4, threshold_mode="abs", eps=0
+    )
+    drops = []
+    for loss in losses:
+        theirs.step(loss)
+        drops.append(round(-np.log2(optimizer.param_groups[0]["lr"])))
+    assert [training.plateau_drops(losses[: n + 1], 4) for n in range(60)] == drops
+    assert drops[-1] > 3
+
+
+def test_a_plateau_lowers_the_rates_of_head_and_layers_alike(data, tmp_path):
+    schedule = {"name": "plateau", "patience": 1, "gamma": 0.5, "min_lr": 0.15}
+    tune = {"lr": [0.4]}
+    options = {"schedule": {**TRAIN["schedule"], **schedule}, "tune": tune, "patience": None}
+    run(data, tmp_path, "fine_tuning", "image", epochs=8, **options)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    drops = [training.plateau_drops(history["val_loss"][:e], 1) for e in range(8)]
+    assert history["learning_rate"] == pytest.approx(np.maximum(0.4 * 0.5 ** np.array(drops), 0.15))
+    assert drops[-1] >= 1, "this test needs a loss that does not fall all the time"
 
 
 def test_augmentation_mirrors_and_shifts_by_no_more_than_asked():

@@ -24,6 +24,7 @@ EVERYTHING = {
     "evaluate": 4,
     "compare": 2,
     "plots": 2,
+    "overview": 1,
     "track": 2,
 }
 BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/faces/*.h5", "features/**/*.h5")
@@ -75,9 +76,9 @@ FOLLOWING_FACES = {k: v for k, v in EVERYTHING.items() if k not in ("download", 
             "graft/sources.py",
             "weights",
             {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
-            | dict.fromkeys(("compare", "plots", "track"), 1),
+            | dict.fromkeys(("compare", "plots", "overview", "track"), 1),
         ),
-        ("graft/comparison.py", "compare", {"compare": 2, "plots": 2, "track": 2}),
+        ("graft/comparison.py", "compare", {"compare": 2, "plots": 2, "overview": 1, "track": 2}),
         ("graft/ledger.py", "track", {"track": 2}),
     ],
 )

@@ -1,6 +1,7 @@
 # The contracts (design, section 4): the checked config, paths, recipes, seals, and the check
 # that every rule keeps them. No rules in here.
 
+import contextlib
 import json
 import os
 import sys
@@ -14,21 +15,26 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
-from graft import architectures, compute, recipes, settings
+from graft import architectures, compute, files, recipes, settings, trees
 from graft import config as configs
 from graft.errors import GraftError
 
 STAGES = (
-    "download structure faces pack weights features train evaluate compare plots track"
+    "download structure faces pack weights features train evaluate compare plots overview track "
+    "predict export"
 ).split()
-# `track` talks to a server, so its result is never taken from the store.
-NEVER_CACHED = {"track"}
+# `track` talks to a server, and own photographs have no place in a store that may be shared.
+NEVER_CACHED = {"track", "predict"}
 
 DATA = "results/data/{dataset}"
 EXPERIMENT = "results/experiments/{experiment}"
 RUN = f"{EXPERIMENT}/{{mode}}/{{seed}}"
+OVERVIEW = "results/overviews/{overview}"
 FEATURES = "results/features/{dataset}/{source}/{cut}"
 SOURCE = "results/sources/{source}"
+# What is known of the files in users' folders; it may be lost.
+NOTES = Path(".snakemake", "graft")
+PREDICT = "results/predict"
 PLOTS = [
     "learning_curves.svg",
     "mode_comparison.svg",
@@ -44,6 +50,7 @@ PLOTS = [
 wildcard_constraints:
     dataset=r"\w+",
     experiment=r"\w+",
+    overview=r"\w+",
     source=r"\w+",
     mode=r"\w+",
     cut=r"\w+",
@@ -68,7 +75,25 @@ def checked(config):
             chosen = compute.resolve(options["device"], options[f"{purpose}_precision"])
             os.environ[name] = f"{chosen['device']} {chosen['precision']}"
         options["device"], options[f"{purpose}_precision"] = os.environ[name].split()
+    for dataset, file, tree in users_trees(config):
+        config["datasets"][dataset]["files"][file]["tree"] = tree
     return config
+
+
+def users_trees(config):
+    """(dataset, file, digest) of the folders that are needed, read by who starts the workflow."""
+    if "GRAFT_TREES" not in os.environ:
+        found = []
+        for dataset, file in settings.folders(config):
+            folder = config["datasets"][dataset]["files"][file]["folder"]
+            key, notes = f"datasets.{dataset}.files.{file}", NOTES / f"{dataset}.{file}.json"
+            try:
+                tree = trees.digest(folder, key=key, memory=notes)
+            except GraftError as error:
+                raise WorkflowError(str(error)) from None
+            found.append(f"{dataset}:{file}:{tree}")
+        os.environ["GRAFT_TREES"] = " ".join(found)
+    return [words.split(":") for words in os.environ["GRAFT_TREES"].split()]
 
 
 def sealed(paths, seal=None):
@@ -89,6 +114,8 @@ def seal_of(path):
         "model.safetensors": "fit.json",
         "history.csv": "fit.json",
         "predictions.csv": "metrics.json",
+        "inference.txt": "metrics.json",
+        "model.onnx": "model.onnx.seal.json",
     }
     if path.parent.name == "raw":
         return f"{path}.seal.json"
@@ -147,12 +174,49 @@ def inputs_at_cut(*splits):
     return find
 
 
+def predicting_model(wildcards):
+    """The model to predict with, where it is one of this workflow's own.
+
+    Without the folder there is nothing to train a model for: the job tells so at once.
+    """
+    asked = config.get("predict", {})
+    if "experiment" not in asked or not Path(asked["pictures"]).expanduser().is_dir():
+        return []
+    return sealed(f"{RUN}/model.safetensors".format(**asked))
+
+
+def predict_settings(wildcards):
+    """What predictions depend on beside the model; what is missing is told by the job."""
+    asked, pictures, model = config.get("predict", {}), None, None
+    with contextlib.suppress(GraftError):
+        if "pictures" in asked:
+            pictures = trees.digest(asked["pictures"], key="predict", memory=NOTES / "predict.json")
+    with contextlib.suppress(OSError):
+        if "model" in asked:
+            model = files.sha256(Path(asked["model"]).expanduser())
+    return settings.predict(config, pictures, model)
+
+
 def source_model(wildcards):
     """The model of another experiment, where that is what the source's weights are."""
     weights = config["sources"][wildcards.source]["weights"]
     if "experiment" not in weights:
         return []
     return sealed(f"{RUN}/model.safetensors".format(**weights))
+
+
+def raw_files(wildcards):
+    """The raw files of a data set, or of those that it merges."""
+    return sealed(
+        f"{DATA}/raw/{file}".format(dataset=member)
+        for member, file in settings.raw_files(config, wildcards.dataset)
+    )
+
+
+def stack_members(wildcards):
+    """The sources that stand side by side in this one, where it is a stack."""
+    members = config["sources"][wildcards.source]["weights"].get("stack", [])
+    return sealed(f"{SOURCE.format(source=member)}.safetensors" for member in members)
 
 
 def transferred_source(wildcards):
@@ -163,8 +227,8 @@ def transferred_source(wildcards):
 
 
 def warm_up_model(wildcards):
-    """The model whose head this mode starts from."""
-    mode = architectures.warm_up(wildcards.mode)
+    """The model whose head this mode starts from, if it does not start from a random one."""
+    mode = configs.warm_up(config, wildcards.experiment, wildcards.mode)
     if mode is None:
         return []
     run = {"experiment": wildcards.experiment, "seed": wildcards.seed, "mode": mode}
@@ -172,13 +236,15 @@ def warm_up_model(wildcards):
 
 
 def over_runs(pattern):
-    """Input function: sealed files of every (mode, seed) that the experiment lists."""
+    """Input function: sealed files of every (mode, seed) of the experiment or the overview's."""
 
     def find(wildcards):
-        runs = settings.runs(config, wildcards.experiment)
+        name = wildcards.get("overview")
+        listed = config["overviews"][name]["experiments"] if name else [wildcards.experiment]
         return sealed(
-            pattern.format(experiment=wildcards.experiment, mode=mode, seed=seed)
-            for mode, seed in runs
+            pattern.format(experiment=experiment, mode=mode, seed=seed)
+            for experiment in listed
+            for mode, seed in settings.runs(config, experiment)
         )
 
     return find
@@ -203,9 +269,9 @@ def targets(stage):
     match stage:
         case "download":
             return [
-                f"{DATA}/raw/{file}.seal.json".format(dataset=dataset)
+                f"{DATA}/raw/{file}.seal.json".format(dataset=member)
                 for dataset in datasets
-                for file in settings.raw_files(config, dataset)
+                for member, file in settings.raw_files(config, dataset)
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
@@ -231,8 +297,21 @@ def targets(stage):
             return expand(f"{EXPERIMENT}/comparison.seal.json", experiment=experiments)
         case "plots":
             return expand(f"{EXPERIMENT}/plots/{{name}}", experiment=experiments, name=PLOTS)
+        case "overview":
+            return expand(
+                f"{OVERVIEW}/overview.{{kind}}",
+                overview=settings.overviews(config),
+                kind=["svg", "html", "csv", "seal.json"],
+            )
         case "track":
             return expand(f"{EXPERIMENT}/mlflow.json", experiment=experiments)
+        case "predict":
+            return [f"{PREDICT}/predictions.seal.json"] if "predict" in config else []
+        case "export":
+            return [
+                f"{RUN}/model.onnx.seal.json".format(experiment=e, mode=m, seed=s)
+                for e, m, s in runs
+            ]
 
 
 def leave_the_store_aside():
@@ -286,6 +365,7 @@ envvars:
     "MLFLOW_DISABLE_TELEMETRY",
     "GRAFT_INFERENCE",
     "GRAFT_TRAINING",
+    "GRAFT_TREES",
     "GRAFT_REDO",
 
 

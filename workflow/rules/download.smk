@@ -1,5 +1,6 @@
-# Requires: nothing but the config's mirrors, or the parameters of a drawn set.
-# Makes:    the archive as published (a .tgz unpacked to .tar), its sha256 verified.
+# Requires: nothing but the config's mirrors, the parameters of a drawn set, or a user's folder.
+# Makes:    the archive as published (a .tgz or .zip as .tar), its sha256 verified; or the folder
+#           as a tar.
 
 
 rule download:

@@ -1,5 +1,6 @@
 # Requires: a trained model and the test rows at its cut.
-# Makes:    predictions.csv, one row per test sample, and metrics.json with intervals.
+# Makes:    predictions.csv, one row per test sample (and the same as Intel's neon course lists
+#           it, inference.txt), and metrics.json with intervals.
 
 
 rule evaluate:
@@ -8,6 +9,7 @@ rule evaluate:
         test=inputs_at_cut("test"),
     output:
         predictions=f"{RUN}/predictions.csv",
+        inference=f"{RUN}/inference.txt",
         seal=f"{RUN}/metrics.json",
     log:
         "results/logs/evaluate/{experiment}/{mode}/{seed}.log",

@@ -4,10 +4,7 @@
 
 rule faces:
     input:
-        raw=lambda w: sealed(
-            f"{DATA}/raw/{file}".format(dataset=w.dataset)
-            for file in settings.raw_files(config, w.dataset)
-        ),
+        raw=raw_files,
         data_file=sealed(f"{DATA}/data_file.csv"),
     output:
         faces=f"{DATA}/faces/{{part}}.h5",

@@ -4,10 +4,7 @@
 
 rule structure:
     input:
-        raw=lambda w: sealed(
-            f"{DATA}/raw/{file}".format(dataset=w.dataset)
-            for file in settings.raw_files(config, w.dataset)
-        ),
+        raw=raw_files,
     output:
         data_file=f"{DATA}/data_file.csv",
         seal=f"{DATA}/data_file.seal.json",

@@ -1,4 +1,4 @@
-"""Fetch one published file, or draw it, and unpack a .tgz so that it can be read by offset."""
+"""Fetch one published file, draw it or pack a folder; as a plain tar, to be read by offset."""
 
 from adapter import Job
 from graft import raw_files

@@ -13,7 +13,9 @@ with Job(snakemake) as job:
         threads=spec["threads"],
     )
     metrics.write_predictions(job.outputs.predictions, frame)
+    written = metrics.read_predictions(job.outputs.predictions)
+    metrics.write_inference(job.outputs.inference, written)
     job.results = metrics.measure(
-        metrics.read_predictions(job.outputs.predictions),
+        written,
         **{key: spec[key] for key in ("resamples", "seed", "level")},
     )

@@ -2,6 +2,7 @@
 
 from adapter import Job
 from graft import data_file, faces
+from graft.archives import named
 
 ENOUGH = 20
 """A part of so many pictures, drawn at random, without one face means that the set has none."""
@@ -11,7 +12,7 @@ with Job(snakemake) as job:
     detector = job.settings["detector"]
     job.results = faces.extract(
         data_file.kept(data_file.read(job.input("data_file")), split, int(shard)),
-        {path.name: path for path in job.inputs["raw"]},
+        named(job.inputs["raw"], job.wildcards["dataset"]),
         job.outputs.faces,
         crop=job.settings["crop"],
         size=job.settings["size"],

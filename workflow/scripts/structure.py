@@ -2,19 +2,14 @@
 
 from adapter import Job
 from graft import data_file
-from graft.datasets import rows
+from graft.archives import named
+from graft.datasets import samples
 
 with Job(snakemake) as job:
     spec = job.settings
-    archives = {path.name: path for path in job.inputs["raw"]}
+    archives = named(job.inputs["raw"], spec["dataset"])
     frame, job.results = data_file.build(
-        rows(
-            spec["layout"],
-            archives,
-            label=spec["label"],
-            options=spec["options"],
-            dataset=spec["dataset"],
-        ),
+        samples(spec, archives),
         archives,
         split=spec["split"],
         shards=spec["shards"],

@@ -6,10 +6,12 @@ from urllib.parse import urlsplit
 from adapter import Job
 from graft import downloads, sources
 from graft.errors import GraftError
+from graft.files import write_json
 
 with Job(snakemake) as job:
     spec = job.settings
     kind, key = spec["weights"]["kind"], spec["key"]
+    experts = published = None
     if kind == "random":
         raise GraftError(f"{key} is a structure without weights; there is nothing to transfer.")
     if kind == "experiment":
@@ -18,6 +20,10 @@ with Job(snakemake) as job:
             "experiment": spec["weights"]["experiment"],
             "sha256": job.record("model")["seal"]["outputs"]["model"]["sha256"],
         }
+    elif kind == "stack":
+        members = spec["weights"]["stack"]
+        tensors, experts = sources.stack(dict(zip(members, job.inputs["members"], strict=True)))
+        origin = {"stack": dict(zip(members, job.digests("members"), strict=True))}
     else:
         mirrors, expected = job.parameter("mirrors")["url"], spec["sha256"]
         if kind == "torchvision":
@@ -36,15 +42,26 @@ with Job(snakemake) as job:
             key=key,
             url_key=f"{key}.weights",
         )
-        tensors = sources.read(published)
+        tensors = sources.read(
+            published,
+            architecture=spec["architecture"],
+            allow_new=spec["allow_new"],
+            key=key,
+        )
         origin = {"file": name, "sha256": fetched["sha256"]}
-    job.results = sources.normalise(
+    report = sources.normalise(
         tensors,
         job.outputs.weights,
         architecture=spec["architecture"],
         transform=spec["transform"],
+        published_transform=spec["published_transform"],
+        allow_new=spec["allow_new"],
+        experts=experts,
         key=key,
         origin=origin,
     )
-    if kind != "experiment":
+    described = {"source": job.wildcards["source"], "architecture": spec["architecture"]}
+    write_json(job.outputs.import_report, {**described, "origin": origin, **report})
+    job.results = {"parameters": report["parameters"]}
+    if published is not None:
         published.unlink()

@@ -1,21 +1,47 @@
 """The backbones Graft knows, by name, with their ordered blocks. No torch in here.
 
 A block is the unit that can be frozen or transferred. The names are those of the papers or of
-torchvision: VGG's five convolution stages, AlexNet's five convolutions, SqueezeNet's Fire
-modules, ResNet's stem and four stages.
+torchvision: VGG's five convolution stages (and its two wide fully connected layers), AlexNet's
+five convolutions, SqueezeNet's Fire modules, Inception's groups of modules on one grid,
+MobileNetV3's bottlenecks, EfficientNet's stages 2 to 8, ResNet's stem and four stages. `mlp`
+and `cnn3` are plain baselines: no block at all, and three small convolutions. A `stack` is
+several backbones side by side, which are one block.
 """
 
 VGG = ("block1", "block2", "block3", "block4", "block5")
+SQUEEZENET = ("stem", *(f"fire{i}" for i in range(2, 10)))
 RESNET = ("stem", "layer1", "layer2", "layer3", "layer4")
+STACK = "stack"
 
 BLOCKS: dict[str, tuple[str, ...]] = {
     "vgg_mini": VGG,
     "vgg16": VGG,
+    "vgg16_fc7": (*VGG, "fc6", "fc7"),
     "alexnet": ("conv1", "conv2", "conv3", "conv4", "conv5"),
-    "squeezenet1_1": ("stem", *(f"fire{i}" for i in range(2, 10))),
+    "squeezenet1_0": SQUEEZENET,
+    "squeezenet1_1": SQUEEZENET,
+    "inception_v3": ("stem", "mixed5", "mixed6", "mixed7"),
     "resnet18": RESNET,
     "resnet50": RESNET,
+    "mobilenet_v3_small": ("stem", *(f"bneck{i}" for i in range(1, 12)), "top"),
+    "efficientnet_b0": ("stem", *(f"stage{i}" for i in range(2, 9)), "top"),
+    "mlp": (),
+    "cnn3": ("conv1", "conv2", "conv3"),
+    STACK: ("experts",),
 }
+
+VGG_LAYERS = {
+    f"conv{block}_{layer}": f"block{block}"
+    for block, depth in enumerate((2, 2, 3, 3, 3), start=1)
+    for layer in range(1, depth + 1)
+}
+
+LAYERS: dict[str, dict[str, str]] = {
+    "vgg_mini": VGG_LAYERS,
+    "vgg16": VGG_LAYERS,
+    "vgg16_fc7": VGG_LAYERS,
+}
+"""Layers that can be named instead of a block, in order, each with the block it stands in."""
 
 POOLS = ("avgpool", "flatten")
 """How the last block's maps become one vector; also the name of the cut after everything."""
@@ -27,18 +53,48 @@ MODES = ("from_scratch", "feature_extraction", "fine_tuning")
 FREEZE = "freeze_"
 
 
-def cut(mode: str, pool: str) -> str:
-    """Where the frozen prefix of a mode ends: `image`, a block's name, or the pooling."""
-    if mode.startswith(FREEZE):
-        return mode.removeprefix(FREEZE)
-    return pool if mode == "feature_extraction" else IMAGE
+def cut(mode: str, architecture: str, pool: str) -> str:
+    """Where a mode's frozen prefix ends: `image`, a block's or layer's name, or the pooling.
+
+    A block's last layer is the block, so that one cut has one name and one set of features.
+    """
+    if not mode.startswith(FREEZE):
+        return pool if mode == "feature_extraction" else IMAGE
+    part = mode.removeprefix(FREEZE)
+    block = LAYERS.get(architecture, {}).get(part)
+    return block if block and part == _layers_of(architecture, block)[-1] else part
+
+
+def frozen(architecture: str, cut: str) -> list[str]:
+    """What is frozen before a cut: blocks in order, then the layers of one that is cut through."""
+    blocks = list(BLOCKS[architecture])
+    if cut == IMAGE or cut in POOLS:
+        return [] if cut == IMAGE else blocks
+    if cut in blocks:
+        return blocks[: blocks.index(cut) + 1]
+    block = LAYERS[architecture][cut]
+    layers = _layers_of(architecture, block)
+    return blocks[: blocks.index(block)] + layers[: layers.index(cut) + 1]
 
 
 def is_mode(mode: str, architecture: str) -> bool:
-    """Whether a mode makes sense for an architecture."""
+    """Whether a mode makes sense for an architecture; one without blocks has none to transfer."""
+    blocks = BLOCKS[architecture]
+    if not is_transferred(mode) or not blocks:
+        return mode == "from_scratch"
+    part = mode.removeprefix(FREEZE)
     return mode in MODES or (
-        mode.startswith(FREEZE) and mode.removeprefix(FREEZE) in BLOCKS[architecture]
+        mode.startswith(FREEZE) and (part in blocks or part in LAYERS.get(architecture, {}))
     )
+
+
+def modes(architecture: str) -> str:
+    """The modes that make sense for an architecture, in words."""
+    named = [mode for mode in MODES if is_mode(mode, architecture)]
+    blocks = [f"{FREEZE}{block}" for block in BLOCKS[architecture]]
+    layers = list(LAYERS.get(architecture, {}))
+    within = f", and freeze_<layer> for {layers[0]} to {layers[-1]}" if layers else ""
+    return ", ".join([*named, *blocks]) + within
 
 
 def is_transferred(mode: str) -> bool:
@@ -49,3 +105,7 @@ def is_transferred(mode: str) -> bool:
 def warm_up(mode: str) -> str | None:
     """The mode whose trained head a mode starts from, so that tuning begins warm."""
     return "feature_extraction" if mode not in ("from_scratch", "feature_extraction") else None
+
+
+def _layers_of(architecture: str, block: str) -> list[str]:
+    return [layer for layer, its in LAYERS.get(architecture, {}).items() if its == block]

@@ -8,7 +8,7 @@ what `tarfile` passes over in silence (truncation, damage, data after the end) i
 import os
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,21 +17,30 @@ from graft.errors import GraftError
 BLOCK = 512
 """Bytes in a tar block; an archive ends with blocks of zeros."""
 
+PICTURES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".gif"),
+    *(".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+)
+"""How names of picture files end, in any case."""
+
 
 class Member(NamedTuple):
-    """A regular file in an archive: its name, and where its `size` bytes start."""
+    """A regular file in an archive: its name, and where its `size` bytes start.
+
+    A folder's name ends with "/", and it has no bytes.
+    """
 
     name: str
     offset: int
     size: int
 
 
-def members(path: str | os.PathLike) -> Iterator[Member]:
+def members(path: str | os.PathLike, *, folders: bool = False) -> Iterator[Member]:
     """Walk an uncompressed tar's regular files in archive order, in flat memory.
 
-    Names come back in normal form ("./a//b" is "a/b"). Directories are skipped. Links, sparse
-    and special files are refused: their bytes do not lie at an offset, and skipping them would
-    lose pictures in silence.
+    Names come back in normal form ("./a//b" is "a/b"). Folders that the archive lists are
+    skipped unless they are asked for. Links, sparse and special files are refused: their bytes
+    do not lie at an offset, and skipping them would lose pictures in silence.
 
     Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, and for
     a member whose name `check_name` refuses.
@@ -43,6 +52,8 @@ def members(path: str | os.PathLike) -> Iterator[Member]:
                 tar.members.clear()  # tarfile remembers every member otherwise
                 if not info.isdir():
                     yield _member(path, info, length)
+                elif folders and posixpath.normpath(info.name) != ".":
+                    yield Member(check_name(path, info.name) + "/", info.offset_data, 0)
             _check_end(path, tar)
     except (tarfile.TarError, ValueError, OverflowError) as error:
         raise GraftError(
@@ -59,27 +70,47 @@ def members(path: str | os.PathLike) -> Iterator[Member]:
 def check_name(path: str | os.PathLike, name: str) -> str:
     """The normal form of a member's name.
 
-    Raises GraftError, naming the archive at `path`, for a name that is empty or not UTF-8, is
-    absolute, climbs with "..", or holds a backslash or a NUL character.
+    Raises GraftError, naming the archive at `path`, for a name with an `objection`.
     """
+    if reason := objection(name):
+        raise GraftError(
+            f"{path}: the member name {name!r} {reason}; repack the archive without it."
+        )
+    return posixpath.normpath(name)
+
+
+def objection(name: str) -> str | None:
+    """Why a member may not have this name, in words: it is empty or not UTF-8, is absolute,
+    climbs with "..", or holds a backslash or a NUL character. None if it may."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        reason = "is not UTF-8"
-    else:
-        if name.startswith("/"):
-            reason = "is absolute"
-        elif ".." in name.split("/"):
-            reason = "climbs out of the archive with '..'"
-        elif "\\" in name:
-            reason = "holds a backslash"
-        elif "\0" in name:
-            reason = "holds a NUL character"
-        elif posixpath.normpath(name) == ".":
-            reason = "is empty"
-        else:
-            return posixpath.normpath(name)
-    raise GraftError(f"{path}: the member name {name!r} {reason}; repack the archive without it.")
+        return "is not UTF-8"
+    if name.startswith("/"):
+        return "is absolute"
+    if ".." in name.split("/"):
+        return "climbs out of the archive with '..'"
+    if "\\" in name:
+        return "holds a backslash"
+    if "\0" in name:
+        return "holds a NUL character"
+    return "is empty" if posixpath.normpath(name) == "." else None
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return name.lower().endswith(PICTURES)
+
+
+def named(paths: Iterable[Path], dataset: str) -> dict[str, Path]:
+    """A data set's raw files, `<set>/raw/<file>`, by their names in its data_file.csv.
+
+    That is `file`; or `set/file` for the files of another set, which this one merges.
+    """
+    sets = {path: path.parent.parent.name for path in paths}
+    return {
+        path.name if name == dataset else f"{name}/{path.name}": path for path, name in sets.items()
+    }
 
 
 class Archive:

@@ -29,6 +29,9 @@ _WINDOW_SHARE = 0.2  # of the epochs: the two stretches compared for "still impr
 _WINDOW_LEAST = 3
 _STANDARD_ERRORS = 2.0
 _WORTHWHILE = 0.005  # half a point: smaller gains are not worth a warning
+_AT_WORK = 0.01  # of the highest rate: below it, a loss that stands still is no news
+_UNMOVED = 1e-6  # of the loss: ten times what float32 can tell
+_CERTAIN = 1e-7  # a probability that float32 cannot tell from 0 beside 1
 
 
 def compare(
@@ -203,20 +206,68 @@ def convergence_warning(
     return None
 
 
-def collapse_warning(metrics: dict) -> str | None:
-    """A sentence if a run is no better than always answering the commonest class; else None.
+def collapse_warning(metrics: dict, history: pd.DataFrame) -> str | None:
+    """A sentence if a run has learnt nothing or its loss is saturated, and what to try; else None.
 
-    `metrics` is what `metrics.classification_metrics` returns.
+    `metrics` is what `metrics.classification_metrics` returns for its test rows, `history` has one
+    row per epoch with `train_loss` (nats), `train_accuracy` and `learning_rate`. A run of K classes
+    is told of if its test accuracy is not above the majority rate; or if that accuracy is less than
+    half of the way from that rate to 1 while
+
+    - each mistake adds more than -ln 1e-7 = 16 nats on average to the test log loss, and that is
+      above ln K: to float32 such confidences are 0 and 1, the softmax is saturated;
+    - or, the last training accuracy being as low, the training loss was at or above ln K in all of
+      the last epochs (a fifth of them, at least 3): the last layer's bias alone does as well;
+    - or, likewise, the training loss stayed the same to a millionth in the last such epochs in
+      which the rate was at work, at least a hundredth of its highest: no gradient comes through.
+
+    The conditions on accuracy leave out runs that are merely overconfident or overfitted.
     """
-    accuracy, baseline = metrics["accuracy"], metrics["majority_baseline"]
-    if accuracy > baseline:
+    accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]
+    signs = _saturation(metrics, history)
+    if accuracy > majority and not signs:
         return None
-    chosen = np.flatnonzero(np.sum(metrics["confusion_matrix"], axis=0))
-    only = f" and answers {metrics['classes'][chosen[0]]!r} every time" if len(chosen) == 1 else ""
-    return (
-        f"learned nothing that shows: its accuracy ({100 * accuracy:.1f} %) is not above that of "
-        f"always answering the commonest class ({100 * baseline:.1f} %){only}"
-    )
+    seen = ""
+    if accuracy <= majority:
+        answered = np.flatnonzero(np.sum(metrics["confusion_matrix"], axis=0))
+        only = f", it answers {metrics['classes'][answered[0]]!r} every time"
+        seen = (
+            f"its accuracy ({100 * accuracy:.1f} %) is not above that of always answering the "
+            f"commonest class ({100 * majority:.1f} %){only if len(answered) == 1 else ''}"
+        )
+    if not signs:
+        advice = "try another train.lr, or train.balance if the classes are unequal"
+        return f"learned nothing that shows: {seen}; {advice}"
+    advice = "change train.lr (most often down), start from other weights or normalise the input"
+    return f"has collapsed: {', and '.join([seen, *signs] if seen else signs)}; {advice}"
+
+
+def _saturation(metrics: dict, history: pd.DataFrame) -> list[str]:
+    """The signs of a saturated loss (see `collapse_warning`), each in words."""
+    accuracy, poor = metrics["accuracy"], (1 + metrics["majority_baseline"]) / 2
+    if accuracy >= poor:
+        return []
+    guess = np.log(len(metrics["classes"]))
+    guessing = f"where guessing gives {guess:.3g}"
+    signs = []
+    if metrics["log_loss"] > max(guess, -np.log(_CERTAIN) * (1 - accuracy)):
+        signs.append(
+            "its confidences are 0 or 1 even where it is wrong "
+            f"(log loss {metrics['log_loss']:.3g}, {guessing})"
+        )
+    window = max(_WINDOW_LEAST, round(_WINDOW_SHARE * len(history)))
+    last, rates = history.tail(window), history["learning_rate"]
+    if len(last) < window or last["train_accuracy"].max() >= poor:
+        return signs
+    least = last["train_loss"].min(skipna=False)
+    at_work = history["train_loss"][rates >= _AT_WORK * rates.max()].tail(window)
+    if least >= guess:
+        signs.append(
+            f"its training loss was {least:.3g} or more in its last {window} epochs, {guessing}"
+        )
+    elif len(at_work) == window and np.ptp(at_work) <= _UNMOVED * at_work.min(skipna=False):
+        signs.append(f"its training loss stood still at {at_work.iloc[-1]:.6g} for {window} epochs")
+    return signs
 
 
 class _Tally:

@@ -3,11 +3,11 @@
 import copy
 import difflib
 import math
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
 
 from graft import architectures
 from graft.downloads import raw_name
@@ -25,13 +25,28 @@ _Validator = validators.extend(
 )
 
 
+IMAGENET = {
+    "scale": 1 / 255,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "channels": "RGB",
+}
+"""torchvision's normalisation of ImageNet, which is the schema's default."""
+
+PIXELS = {"size": None, "scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3, "channels": "RGB"}
+"""The transform that leaves pictures as they are."""
+
+
 def resolve(config: dict, schema: dict) -> dict:
     """A complete copy of `config`: every default filled in, every reference known to lead home.
 
-    Raises GraftError in one sentence that names the key and what to do.
+    A key that is null is as if it were not there, so that an overlay can take keys away; where
+    the schema knows null as a value it stays. Raises GraftError in one sentence that names the
+    key and what to do.
     """
-    config = copy.deepcopy(config)
-    errors = list(_Validator(schema).iter_errors(config))
+    validator = _Validator(schema)
+    config = _without_nulls(copy.deepcopy(config), schema, validator)
+    errors = list(validator.iter_errors(config))
     if errors:
         # An unknown key explains the missing one it was meant to be, so it is told first.
         raise GraftError(
@@ -39,6 +54,7 @@ def resolve(config: dict, schema: dict) -> dict:
                 min(errors, key=lambda e: (e.validator != "additionalProperties", e.json_path))
             )
         )
+    _check_stacks(config)
     config = _complete(config, schema, schema)
     for check in (
         _check_run,
@@ -47,6 +63,8 @@ def resolve(config: dict, schema: dict) -> dict:
         _check_sources,
         _check_experiments,
         _check_chains,
+        _check_overviews,
+        _check_predict,
     ):
         check(config)
     return config
@@ -64,7 +82,36 @@ def training(config: dict, experiment: str, mode: str) -> dict:
     return settings
 
 
+def warm_up(config: dict, experiment: str, mode: str) -> str | None:
+    """The mode whose trained head a mode starts from; None where its head starts random."""
+    wanted = training(config, experiment, mode)["warm_up"]
+    return architectures.warm_up(mode) if wanted else None
+
+
+def transform(config: dict, source: str) -> dict:
+    """What a source's network expects its pictures to be, once its weights are here.
+
+    That is the source's own `transform`; or, where it is folded into the first convolution,
+    torchvision's for ImageNet; or, for a stack, whose members have their own, plain pixels.
+    """
+    spec = config["sources"][source]
+    if "stack" in spec["weights"]:
+        return dict(PIXELS)
+    return {**spec["transform"], **(IMAGENET if spec["fold"] else {})}
+
+
+def teachers(config: dict, source: str) -> list[str]:
+    """The experiments whose models a source is made of: none, one, or those of a stack."""
+    weights = config["sources"][source]["weights"]
+    if "stack" in weights:
+        found = [teacher for member in weights["stack"] for teacher in teachers(config, member)]
+        return list(dict.fromkeys(found))
+    return [weights["experiment"]] if "experiment" in weights else []
+
+
 def _sentence(error: ValidationError) -> str:
+    while error.context:  # of several forms that a value may have, tell of the one it is nearest to
+        error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
     where = _dotted(error.absolute_path)
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
@@ -92,6 +139,22 @@ def _sentence(error: ValidationError) -> str:
 
 def _dotted(path) -> str:
     return ".".join(str(part) for part in path)
+
+
+def _without_nulls(value, schema: dict, validator: Validator):
+    """Leave out keys that are null where the schema does not allow null; unknown keys stay."""
+    if "$ref" in schema:
+        schema = validator.schema["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if not isinstance(value, dict) or schema.get("type") != "object":
+        return value
+    kept = {}
+    for key, item in value.items():
+        inner = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        if not isinstance(inner, dict):
+            kept[key] = item
+        elif item is not None or validator.evolve(schema=inner).is_valid(None):
+            kept[key] = _without_nulls(item, inner, validator)
+    return kept
 
 
 def _complete(value, schema: dict, root: dict, partial: bool = False):
@@ -137,23 +200,26 @@ def _check_datasets(config: dict) -> None:
             raise GraftError(
                 f"config: {key}.split's train, val and test sum to {total:g}; make them sum to 1."
             )
-        names = [raw_name(file) for file in dataset["files"]]
+        _check_origin(config, name)
+        names = [raw_name(file) for file in dataset.get("files", {})]
         if len(set(names)) < len(names):
             raise GraftError(
                 f"config: two of {key}.files have the same name once unpacked; rename one."
             )
-        for file, spec in dataset["files"].items():
+        for file, spec in dataset.get("files", {}).items():
             _check_mirrors(f"{key}.files.{file}.url", spec.get("url", []))
-            if ("url" in spec) == ("render" in spec):
+            if len({"url", "render", "folder"} & set(spec)) != 1:
                 raise GraftError(
-                    f"config: {key}.files.{file} needs exactly one of url (with sha256) and render."
+                    f"config: {key}.files.{file} needs exactly one of url (with sha256 or md5), "
+                    "render and folder."
                 )
-            render = spec.get("render")
-            if render and ("pictures" in render) != (render["kind"] == "lfw"):
+            if "folder" in spec and not file.endswith(".tar"):
                 raise GraftError(
-                    f"config: {key}.files.{file}.render needs pictures (of each person) for the "
-                    "kind lfw, and only for it."
+                    f"config: {key}.files.{file} is packed from a folder, so its name must end in "
+                    ".tar; rename it."
                 )
+            if "render" in spec:
+                _check_render(f"{key}.files.{file}.render", spec["render"])
         if dataset["crop"] == "aligned_face" and dataset["detector"]["name"] == "none":
             raise GraftError(
                 f"config: {key}.crop is aligned_face but {key}.detector.name is none; "
@@ -161,15 +227,83 @@ def _check_datasets(config: dict) -> None:
             )
 
 
+def _check_origin(config: dict, name: str) -> None:
+    """A data set has pictures of its own, or it merges sets that have."""
+    dataset, key = config["datasets"][name], f"datasets.{name}"
+    needed = ("layout", "files", "label")
+    if "merge" not in dataset:
+        if missing := [part for part in needed if part not in dataset]:
+            raise GraftError(
+                f"config: {key}.{missing[0]} is missing; add it, or name the data sets to merge in "
+                f"{key}.merge."
+            )
+    elif given := [part for part in (*needed, "options") if dataset.get(part)]:
+        raise GraftError(
+            f"config: {key} has both merge and {given[0]}, which the merged data sets have each of "
+            "their own; leave one of them out."
+        )
+    for member in dataset.get("merge", []):
+        _known("the data set", member, config["datasets"], f"{key}.merge")
+        if "merge" in config["datasets"][member]:
+            raise GraftError(
+                f"config: {key}.merge names {member}, which is merged itself; name the data sets "
+                "that it merges."
+            )
+    if dataset["classes"].get("one_vs_rest") == "rest":
+        raise GraftError(
+            f"config: {key}.classes.one_vs_rest is 'rest', which is what all other classes are "
+            "called; rename the class first."
+        )
+
+
+def _check_render(key: str, render: dict) -> None:
+    """Each kind takes parameters of its own; only the size of drawn portraits may be left out."""
+    kind, given = render["kind"], set(render) - {"kind"}
+    needed = {"wiki": {"people", "seed"}, "lfw": {"people", "pictures", "seed"}, "digits": set()}
+    if lacking := needed[kind] - given:
+        raise GraftError(
+            f"config: {key}: the kind {kind} needs {', '.join(sorted(lacking))}; add what is "
+            "missing."
+        )
+    if surplus := given - needed[kind] - ({"size"} if needed[kind] else set()):
+        raise GraftError(
+            f"config: {key}: the kind {kind} takes no {', '.join(sorted(surplus))}; leave that out."
+        )
+
+
 def _check_sources(config: dict) -> None:
     for name, source in config["sources"].items():
         key = f"sources.{name}"
         _check_mirrors(f"{key}.weights.url", source["weights"].get("url", []))
-        kinds = {"url", "torchvision", "experiment", "random"} & set(source["weights"])
+        kinds = {"url", "torchvision", "experiment", "random", "stack"} & set(source["weights"])
         if len(kinds) != 1:
             raise GraftError(
-                f"config: {key}.weights needs exactly one of url, torchvision, experiment, random."
+                f"config: {key}.weights needs exactly one of url, torchvision, experiment, random, "
+                "stack."
             )
+        if (source["architecture"] == architectures.STACK) != (kinds == {"stack"}):
+            raise GraftError(
+                f"config: {key}.architecture is {source['architecture']}, but weights.stack goes "
+                f"with the architecture {architectures.STACK}, and only with it."
+            )
+        if kinds == {"random"} and (source["fold"] or source["allow_new"]):
+            raise GraftError(
+                f"config: {key}.weights is random, so there is nothing to fold and no layer to "
+                "allow_new; leave both out."
+            )
+        for member in source["weights"].get("stack", []):
+            _known("the source", member, config["sources"], f"{key}.weights.stack")
+            weights = config["sources"][member]["weights"]
+            if "random" in weights or "stack" in weights:
+                raise GraftError(
+                    f"config: {key}.weights.stack names {member}, which has no weights or is a "
+                    "stack itself; name sources with weights of their own."
+                )
+            if member == "head":
+                raise GraftError(
+                    f"config: {key}.weights.stack names a source called head, as the classifier's "
+                    "layers are called; rename it."
+                )
         if kinds == {"experiment"}:
             weights = source["weights"]
             _known("the experiment", weights["experiment"], config["experiments"], key)
@@ -191,10 +325,37 @@ def _check_sources(config: dict) -> None:
                     f"config: {key}.architecture is {source['architecture']} but "
                     f"experiments.{weights['experiment']} trains {taught}; make them equal."
                 )
-            if config["sources"][origin["source"]]["transform"] != source["transform"]:
+            if transform(config, origin["source"]) != source["transform"]:
+                folded = config["sources"][origin["source"]]["fold"]
                 raise GraftError(
-                    f"config: {key}.transform differs from that of sources.{origin['source']}, "
-                    f"with which experiments.{weights['experiment']} trains; make them equal."
+                    f"config: {key}.transform differs from that of sources.{origin['source']}"
+                    f"{' after folding' if folded else ''}, with which experiments."
+                    f"{weights['experiment']} trains; make them equal."
+                )
+
+
+def _check_stacks(config: dict) -> None:
+    """Before defaults are filled in: what a stack's members say is not said of the stack."""
+    for name, source in config["sources"].items():
+        said = {"transform", "fold", "allow_new", "sha256", "size"} & set(source)
+        if "stack" in source["weights"] and said:
+            raise GraftError(
+                f"config: sources.{name}.{min(said)} is set for a stack, whose members each have "
+                "their own; leave it out."
+            )
+
+
+def _check_overviews(config: dict) -> None:
+    for name, overview in config["overviews"].items():
+        key = f"overviews.{name}"
+        for experiment in overview["experiments"]:
+            _known("the experiment", experiment, config["experiments"], f"{key}.experiments")
+        for figure in overview["published"]:
+            value = figure["value"]
+            if isinstance(value, list) and value[0] > value[1]:
+                raise GraftError(
+                    f"config: {key}.published has {figure['label']!r} from {value[0]:g} to "
+                    f"{value[1]:g}; put the lower value first."
                 )
 
 
@@ -224,12 +385,9 @@ def _check_experiments(config: dict) -> None:
         overrides = experiment["train"]["modes"]
         for mode in [*experiment["modes"], *overrides]:
             if not architectures.is_mode(mode, architecture):
-                blocks = ", ".join(
-                    f"freeze_{block}" for block in architectures.BLOCKS[architecture]
-                )
                 raise GraftError(
                     f"config: {key}.modes has {mode!r}; {architecture} knows "
-                    f"{', '.join(architectures.MODES)}, {blocks}."
+                    f"{architectures.modes(architecture)}."
                 )
         for mode in experiment["modes"]:
             if architectures.is_transferred(mode) and "random" in source["weights"]:
@@ -245,37 +403,68 @@ def _check_experiments(config: dict) -> None:
 
 def _check_training(config: dict, experiment: str, mode: str) -> None:
     key, spec = f"experiments.{experiment}.train", training(config, experiment, mode)
-    first = architectures.warm_up(mode)
+    first = warm_up(config, experiment, mode)
     if first and training(config, experiment, first)["head"] != spec["head"]:
         raise GraftError(
             f"config: {key}.modes gives {mode} another head than {first}, whose trained head it "
             "starts from; make them equal."
         )
-    if spec["augment"]["flip"] and not config["features"]["flip"]:
-        raise GraftError(
-            f"config: {key}.augment.flip is true but features.flip is false, so the frozen "
-            "modes would see other views than the rest; make them equal."
-        )
+    head = spec["head"]
+    for name in ("activation", "dropout"):
+        if isinstance(head[name], list) and len(head[name]) != len(head["hidden"]):
+            raise GraftError(
+                f"config: {key}.head.{name} lists {len(head[name])} values for the "
+                f"{len(head['hidden'])} layers of head.hidden; give one for each, or one for all."
+            )
     if spec["optimizer"]["nesterov"] and not spec["optimizer"]["momentum"]:
         raise GraftError(
             f"config: {key}.optimizer.nesterov needs a momentum above 0; set one or turn it off."
         )
 
 
+def _check_predict(config: dict) -> None:
+    if "predict" not in config:
+        return
+    asked = config["predict"]
+    if ("experiment" in asked) == ("model" in asked):
+        raise GraftError(
+            "config: predict needs exactly one of experiment (with mode and seed) and model (a "
+            "file)."
+        )
+    if "model" in asked:
+        return
+    name, mode, seed = asked["experiment"], asked["mode"], asked["seed"]
+    _known("the experiment", name, config["experiments"], "predict.experiment")
+    modes, seeds = (config["experiments"][name][key] for key in ("modes", "seeds"))
+    if mode not in modes or seed not in seeds:
+        raise GraftError(
+            f"config: predict asks for mode {mode} and seed {seed}, but experiments.{name} lists "
+            f"the modes {', '.join(modes)} and the seeds {', '.join(map(str, seeds))}; choose of "
+            "these."
+        )
+
+
 def _check_chains(config: dict) -> None:
-    """A source may be another experiment; following such links must come to an end."""
+    """A source may be made of other experiments; following such links must come to an end."""
+
+    def follow(experiment: str, path: tuple[str, ...]) -> None:
+        if experiment in path:
+            chain = " -> ".join([*path, experiment])
+            raise GraftError(f"config: sources form a circle ({chain}); break it.")
+        if experiment not in ended:
+            for teacher in teachers(config, config["experiments"][experiment]["source"]):
+                follow(teacher, (*path, experiment))
+            ended.add(experiment)
+
+    ended: set[str] = set()
     for name in config["experiments"]:
-        seen = []
-        for experiment in ancestry(config, name):
-            if experiment in seen:
-                chain = " -> ".join([*seen, experiment])
-                raise GraftError(f"config: sources form a circle ({chain}); break it.")
-            seen.append(experiment)
+        follow(name, ())
 
 
-def ancestry(config: dict, experiment: str | None) -> Iterator[str]:
-    """An experiment, the one its source was trained by, and so on to the first."""
-    while experiment is not None:
-        yield experiment
-        source = config["experiments"][experiment]["source"]
-        experiment = config["sources"][source]["weights"].get("experiment")
+def ancestry(config: dict, experiment: str) -> list[str]:
+    """An experiment, those that its source is made of, and so on, each once."""
+    found = [experiment]
+    for name in found:
+        taught_by = teachers(config, config["experiments"][name]["source"])
+        found += [teacher for teacher in taught_by if teacher not in found]
+    return found

@@ -7,7 +7,7 @@ One row for each sample that the publisher lists, kept or dropped with a reason:
     shard        number of the shard within the split, from 0; empty for a dropped row
     label        the class
     group        the identity: no group stands in two splits
-    archive      file name of the archive
+    archive      file name of the archive; in a merged set, after the name of the set it is of
     member       the picture's name in the archive
     offset       where the picture's bytes start in the archive; -1 if it is not there
     size         how many bytes they are; 0 if it is not there
@@ -23,6 +23,7 @@ they must be (RFC 4180).
 import csv
 import hashlib
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,17 +31,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from graft.archives import Archive, members
+from graft import containers
+from graft.archives import Archive
 from graft.errors import GraftError
 from graft.files import atomic
 from graft.splits import (
     SPLITS,
     assign_shards,
-    check_splits,
     check_training,
+    complete_splits,
     drop_repeats,
     shuffle_key,
-    split_by_group,
     within_limit,
 )
 
@@ -88,6 +89,12 @@ def sample_id(member: str, data: bytes | None) -> str:
         digest.update(b"\0")
         digest.update(data)
     return digest.hexdigest()[:16]
+
+
+def sample_name(archive: str, member: str) -> str:
+    """The name that a picture's id is made from: the member's, in a merged set after that of the
+    set it comes from, since two sets may hold the same picture under the same name."""
+    return posixpath.join(posixpath.dirname(archive), member)
 
 
 def check_sample(expected: str, member: str, data: bytes) -> None:
@@ -171,13 +178,17 @@ def build(
     shuffle; `shards` holds each split's number of shards; `limit` is as for `within_limit`.
     Each archive is read once, front to back, one picture at a time; what stays in memory is a
     small record for each row. Reasons added to the layout's: `missing_file` (not in the
-    archive; it replaces any other), `unreadable` (of no bytes), `over_limit`, and for published
-    splits `duplicate_of_test` and `duplicate_of_val`.
+    archive; it replaces any other), `unreadable` (of no bytes), `over_limit`, and beside
+    published splits `duplicate_of_test` and `duplicate_of_val` (see `splits.drop_repeats`; how
+    the rows without a published split get theirs, see `splits.complete_splits`).
+
+    Two pictures are the same if their bytes are, or their pixels where a container holds those
+    instead of image files (see `containers`).
 
     Returns the frame (see `read`) and the counts {"published": n, "kept": n, "dropped":
     {reason: n}, "splits": {split: {label: n}}, "duplicates": n}; duplicates are the rows fit
-    for a split whose picture equals an earlier one's, byte for byte. Raises GraftError for
-    unusable archives or splits, and if no sample is left.
+    for a split whose picture is the same as an earlier one's. Raises GraftError for unusable
+    archives or splits, and if no sample is left.
     """
     rows = [
         _Row(c.archive, c.member, c.label, c.group, c.box, c.drop_reason, c.split)
@@ -220,7 +231,7 @@ def build(
 
 @dataclass(slots=True)
 class _Row(Candidate):
-    """A row in the making; `content` is the sha256 of the picture's bytes."""
+    """A row in the making; `content` is the sha256 of the picture (see `build`)."""
 
     sample_id: str = ""
     shard: int = -1
@@ -248,7 +259,7 @@ def _locate(rows: Sequence[_Row], archives: Mapping, dataset: str) -> None:
     seen: set[str] = set()
     for row in rows:
         if row.offset < 0:
-            row.sample_id = sample_id(row.member, None)
+            row.sample_id = sample_id(sample_name(row.archive, row.member), None)
             row.drop_reason = "missing_file"
         elif row.size == 0 and not row.drop_reason:
             row.drop_reason = "unreadable"
@@ -262,7 +273,8 @@ def _locate(rows: Sequence[_Row], archives: Mapping, dataset: str) -> None:
 
 def _read_pictures(path: Path, by_name: Mapping[str, _Row]) -> None:
     with Archive(path) as archive:
-        for name, offset, size in members(path):
+        decode = containers.decoder(path)
+        for name, offset, size in containers.members(path):
             row = by_name.get(name)
             if row is None:
                 continue
@@ -272,43 +284,38 @@ def _read_pictures(path: Path, by_name: Mapping[str, _Row]) -> None:
                 )
             data = archive.read(offset, size)
             row.offset, row.size = offset, size
-            row.sample_id = sample_id(name, data)
-            row.content = hashlib.sha256(data).digest()
+            row.sample_id = sample_id(sample_name(row.archive, name), data)
+            row.content = hashlib.sha256(decode(data) if decode else data).digest()
 
 
 def _split(rows: Sequence[_Row], split: Mapping[str, float], dataset: str) -> None:
-    """Set each row's split, or keep the published ones and drop what would straddle them."""
+    """Set each row's split, keeping the published ones and dropping what would straddle them."""
     for row in rows:
         if not row.label or not row.group:
             raise GraftError(
                 f"{row.member}: has neither a drop reason nor both a label and a group; correct "
                 f"the layout of datasets.{dataset}."
             )
-    content = [row.content for row in rows]
-    published = [row.split for row in rows]
-    if not any(published):
-        labels, groups = [row.label for row in rows], [row.group for row in rows]
-        found = split_by_group(
-            labels, groups, content, fractions=split, seed=split["seed"], dataset=dataset
-        )
-        for row, name in zip(rows, found, strict=True):
-            row.split = name
-        return
-    for row in rows:
-        if row.split not in SPLITS:
+        if row.split and row.split not in SPLITS:
             raise GraftError(
                 f"{row.member}: its published split {row.split!r} is none of {', '.join(SPLITS)}; "
                 f"correct the published splits of datasets.{dataset}."
             )
-    for row, reason in zip(rows, drop_repeats(published, content), strict=True):
+    for row, reason in zip(rows, drop_repeats(*_columns(rows, "split content")), strict=True):
         row.drop_reason = reason
     rows = [row for row in rows if not row.drop_reason]
-    check_splits(
-        [row.split for row in rows],
-        [row.group for row in rows],
-        [row.content for row in rows],
+    found = complete_splits(
+        *_columns(rows, "split label group content"),
+        fractions=split,
+        seed=split["seed"],
         dataset=dataset,
     )
+    for row, name in zip(rows, found, strict=True):
+        row.split = name
+
+
+def _columns(rows: Sequence[_Row], names: str) -> list[list]:
+    return [[getattr(row, name) for row in rows] for name in names.split()]
 
 
 def _limit(

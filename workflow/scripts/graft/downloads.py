@@ -3,7 +3,7 @@
 A transfer goes into `<destination>.part`, which outlives failures and kills: the next call
 asks only for the bytes that are missing. Beside it, `<destination>.part.json` says what the
 partial file belongs to. The finished file is renamed to its destination after its size and
-sha256 have been checked, so whatever stands at the destination is whole and right.
+digests have been checked, so whatever stands at the destination is whole and right.
 
 Resuming follows RFC 9110: sections 13.1.5 (If-Range), 14.2 (Range), 15.3.7 (206, Partial
 Content) and 15.5.17 (416, Range Not Satisfiable).
@@ -14,6 +14,7 @@ import email.utils
 import fcntl
 import functools
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import time
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,8 @@ LONGEST_WAIT = 120.0  # seconds; however long a server asks us to stay away
 
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 _GZIP_TAR = re.compile(r"(\.tar\.gz|\.tgz)$", re.IGNORECASE)
+_GZIP = re.compile(r"(?<=.)\.gz$", re.IGNORECASE)
+_ZIP = re.compile(r"\.zip$", re.IGNORECASE)
 
 
 class _Unusable(Exception):
@@ -65,14 +68,30 @@ class _Wanted:
     name: str
     key: str
     sha256: str | None
+    md5: str | None
     size: int | None
 
-    def objection(self, size: int | None, sha256: str | None = None) -> str | None:
-        """What is wrong with a file of this size and digest, as far as they are known."""
+    @property
+    def certain(self) -> bool:
+        """Whether a digest says which file it is."""
+        return self.sha256 is not None or self.md5 is not None
+
+    def digests(self, path: Path) -> dict[str, str]:
+        """The digests of a file: its sha256, and its md5 if one is expected."""
+        found = {"sha256": files.sha256(path)}
+        if self.md5 is not None:
+            with open(path, "rb") as file:
+                found["md5"] = hashlib.file_digest(file, _md5).hexdigest()
+        return found
+
+    def objection(self, size: int | None, digests: Mapping[str, str] | None = None) -> str | None:
+        """What is wrong with a file of this size and digests, as far as they are known."""
         if None not in (size, self.size) and size != self.size:
             return f"has {size} bytes, expected {self.size} ({self.key}.size)"
-        if None not in (sha256, self.sha256) and not sha256.startswith(self.sha256):
-            return f"has sha256 {sha256}, expected {self.sha256} ({self.key}.sha256)"
+        for kind, found in (digests or {}).items():
+            expected = getattr(self, kind)
+            if expected is not None and not found.startswith(expected):
+                return f"has {kind} {found}, expected {expected} ({self.key}.{kind})"
         return None
 
 
@@ -97,8 +116,10 @@ class _Part:
         self._file = open(self.path, "ab")  # noqa: SIM115 - open as long as this object is
         self._lock()
         self._about = self._read_note()
-        # An earlier call that had no sha256 to expect left the whole file and its digest here.
+        # An earlier call that had no digest to expect left the whole file and its sha256 here.
         known = self._about.get("sha256") == wanted.sha256
+        if wanted.sha256 is None:
+            known = known and self._about.get("md5") == wanted.md5
         if not known and not (self.whole and wanted.sha256 is None):
             self.restart()
         self.inherited = self.offset > 0  # holds bytes that did not come from this mirror, now
@@ -143,22 +164,22 @@ class _Part:
 
     def note(self, **about) -> None:
         """Put down what the partial file belongs to."""
-        self._about = {"sha256": self._wanted.sha256, **about}
+        self._about = {"sha256": self._wanted.sha256, "md5": self._wanted.md5, **about}
         files.write_json(self._note, self._about)
 
     def restart(self) -> None:
         """Give up what has arrived."""
         self._file.truncate(0)
-        self._about = {"sha256": self._wanted.sha256}
+        self._about = {"sha256": self._wanted.sha256, "md5": self._wanted.md5}
         self.inherited = False
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
         self._file.flush()  # a kill must not lose what has arrived
 
-    def digest(self) -> str:
+    def digests(self) -> dict[str, str]:
         os.fsync(self._file.fileno())
-        return files.sha256(self.path)
+        return self._wanted.digests(self.path)
 
     def become(self, destination: Path) -> None:
         os.replace(self.path, destination)
@@ -169,6 +190,10 @@ class _Part:
             self.path.unlink()
             self._note.unlink(missing_ok=True)
         self._file.close()
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)  # else a hardened Python has none
 
 
 class _Session(requests.Session):
@@ -303,8 +328,8 @@ def _open_local(mirror: str, path: Path, part: _Part, wanted: _Wanted) -> Iterat
         validator = f"{about.st_size}-{about.st_mtime_ns}"
         start = part.offset if part.validator(mirror) == validator else 0
         # What came over the network is given up only for a file that is right.
-        if part.offset > start and wanted.sha256 is not None:
-            _refuse(wanted.objection(about.st_size) or wanted.objection(None, files.sha256(path)))
+        if part.offset > start and wanted.certain:
+            _refuse(wanted.objection(about.st_size) or wanted.objection(None, wanted.digests(path)))
         source.seek(start)
         yield _Body(start, about.st_size, validator, read)
 
@@ -349,7 +374,7 @@ def _obtain(
     backoff: float,
 ) -> str:
     """Complete the partial file from one mirror; returns its checked sha256."""
-    if wanted.sha256 is None and not part.whole and part.validator(mirror) is None:
+    if not wanted.certain and not part.whole and part.validator(mirror) is None:
         part.restart()  # no digest would tell that two versions were mixed
     part.inherited = part.offset > 0
     tries, furthest = 0, part.offset
@@ -373,10 +398,10 @@ def _obtain(
             )
             time.sleep(wait)
             continue
-        sha256 = part.digest()
-        objection = wanted.objection(part.offset, sha256)
+        digests = part.digests()
+        objection = wanted.objection(part.offset, digests)
         if objection is None:
-            return sha256
+            return digests["sha256"]
         inherited = part.inherited  # then the fault need not be this mirror's
         part.restart()
         if not inherited:
@@ -391,13 +416,14 @@ def fetch(
     size: int | None,
     name: str,
     key: str,
+    md5: str | None = None,
     retries: int = 4,
     backoff: float = 1.0,
     timeout: float = 30,
     manual: str | None = None,
     url_key: str | None = None,
 ) -> dict:
-    """Bring a published file to `destination`, whole and with the expected digest.
+    """Bring a published file to `destination`, whole and with the expected digests.
 
     `mirrors` are tried in order: http(s) URLs, `file:` URLs, or paths (relative ones start
     from the working directory). Before them, `downloads/<name>` is used if somebody has put
@@ -405,10 +431,12 @@ def fetch(
     killed is resumed, from another mirror too, because the digest decides in the end.
 
     name: plain file name, for messages and for `downloads/`.
-    key: config key of the file, for messages; the digest and size are `<key>.sha256` and
-        `<key>.size`.
+    key: config key of the file, for messages; the digests and size are `<key>.sha256`,
+        `<key>.md5` and `<key>.size`.
     sha256: 64 hex digits, or the first eight or more where no more are published (as
-        torchvision does). None is an error, told after one transfer with the digest to enter.
+        torchvision does). None is an error, told after one transfer with the digest to enter,
+        unless there is an `md5`.
+    md5: 32 hex digits, where the publisher gives no sha256; both are checked if both are given.
     size: bytes, or None if unknown.
     retries: further tries per mirror without a new byte, `backoff * 2**n` seconds apart (or
         as long as the server asks for, at most two minutes). HTTP 408, 425, 429, 5xx and
@@ -420,7 +448,7 @@ def fetch(
     Returns a dict: `name`, `mirror` (without credentials; None if the file was there
     already), `sha256`, `size` (bytes), `seconds`.
 
-    Raises GraftError if no mirror has the file, if `sha256` is None, or if the disk cannot
+    Raises GraftError if no mirror has the file, if no digest is given, or if the disk cannot
     be written. Nothing appears at `destination` then.
     """
     started = time.monotonic()
@@ -429,7 +457,11 @@ def fetch(
         sha256 = str(sha256).strip().lower()
         if not re.fullmatch("[0-9a-f]{8,64}", sha256):
             raise GraftError(f"{key}.sha256 is not a sha256: give its 64 hexadecimal digits")
-    wanted = _Wanted(name, key, sha256, size)
+    if md5 is not None:
+        md5 = str(md5).strip().lower()
+        if not re.fullmatch("[0-9a-f]{32}", md5):
+            raise GraftError(f"{key}.md5 is not an md5: give its 32 hexadecimal digits")
+    wanted = _Wanted(name, key, sha256, md5, size)
     destination = Path(destination)
 
     def result(mirror: str | None) -> dict:
@@ -441,7 +473,11 @@ def fetch(
             "seconds": round(time.monotonic() - started, 3),
         }
 
-    if sha256 and destination.is_file() and files.sha256(destination).startswith(sha256):
+    if (
+        wanted.certain
+        and destination.is_file()
+        and wanted.objection(None, wanted.digests(destination)) is None
+    ):
         return result(None)
     try:
         with contextlib.closing(_Part(destination, wanted)) as part, _Session() as session:
@@ -458,7 +494,7 @@ def fetch(
                 except _Unusable as error:
                     said.append(f"{_shown(mirror)} {error}")
                     continue
-                if sha256 is None:
+                if not wanted.certain:
                     part.note(sha256=found, whole=True)
                     raise GraftError(
                         f"{key}.sha256 is missing: {name}, as fetched, has sha256 {found} and "
@@ -491,20 +527,26 @@ def _require_plain(name: str, key: str) -> None:
         raise GraftError(f"{key}: {name!r} is not a plain file name; give one without folders")
 
 
-def is_gzip_tar(name: str) -> bool:
-    """Whether a file name is that of a gzipped tar: `.tgz` or `.tar.gz`, in any case."""
-    return _GZIP_TAR.search(name) is not None
+def is_gzip(name: str) -> bool:
+    """Whether a file name is that of a gzip file: `.tgz` or `.gz`, in any case."""
+    return _GZIP_TAR.search(name) is not None or _GZIP.search(name) is not None
+
+
+def is_zip(name: str) -> bool:
+    """Whether a file name is that of a zip file: `.zip`, in any case."""
+    return _ZIP.search(name) is not None
 
 
 def raw_name(name: str) -> str:
-    """The name under which an archive is kept: `x.tgz` and `x.tar.gz` become `x.tar`."""
-    return _GZIP_TAR.sub(".tar", name)
+    """The name under which a file is kept: `x.tgz`, `x.tar.gz`, `x.zip` become `x.tar`, and
+    any other `x.gz` becomes `x`."""
+    return _GZIP.sub("", _ZIP.sub(".tar", _GZIP_TAR.sub(".tar", name)))
 
 
 def unpack_gzip(source: str | os.PathLike, destination: str | os.PathLike) -> int:
     """Decompress a gzip file; returns the bytes written.
 
-    Streamed, and whole or not at all: members of a tar can be read by offset only when it is
+    Streamed, and whole or not at all: pictures can be read by offset only from a file that is
     not compressed. Raises GraftError if `source` is missing, empty, truncated or corrupt.
     """
     try:

@@ -24,9 +24,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from graft import alignment, detectors, hdf5
+from graft import alignment, containers, detectors, hdf5
 from graft.archives import Archive
-from graft.data_file import check_sample
+from graft.data_file import check_sample, sample_name
 from graft.detectors import Faces
 from graft.errors import GraftError
 
@@ -250,7 +250,7 @@ def _reaches_end(data: bytes) -> bool:
 def _windows(rows: pd.DataFrame, archives: Mapping[str, Path], most: int) -> Iterator[list[tuple]]:
     """(row, picture or None) in the rows' order, so many at a time as memory allows."""
     with ExitStack() as stack:
-        opened = {}
+        opened, decoders = {}, {}
         for name in rows["archive"].unique():
             if name not in archives:
                 raise GraftError(
@@ -258,11 +258,12 @@ def _windows(rows: pd.DataFrame, archives: Mapping[str, Path], most: int) -> Ite
                     "it there, or run the structure stage again (-R structure)."
                 )
             opened[name] = stack.enter_context(Archive(archives[name]))
+            decoders[name] = containers.decoder(archives[name]) or decode
         window, held = [], 0
         for row in rows.itertuples(index=False):
             data = opened[row.archive].read(row.offset, row.size)
-            check_sample(row.sample_id, row.member, data)
-            image = decode(data)
+            check_sample(row.sample_id, sample_name(row.archive, row.member), data)
+            image = decoders[row.archive](data)
             window.append((row, image))
             held += 0 if image is None else image.nbytes
             if len(window) >= most or held >= WINDOW_BYTES:

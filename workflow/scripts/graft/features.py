@@ -32,11 +32,11 @@ def extract(
     """Run the frozen prefix over a pack; write `features` float16 (n, views, ...).
 
     Views: the picture, and its mirror image if `flip`. The trailing dimensions are (width,)
-    behind a pooling and (channels, h, w) behind a block. Labels, groups and sample_ids are
-    carried along. Raises GraftError if an activation does not fit into float16.
+    behind a pooling or a fully connected block, else (channels, h, w). Labels, groups and
+    sample_ids are carried along. Raises GraftError if an activation does not fit into float16.
     """
     tensors, description = networks.load(source)
-    backbone = Backbone(description["architecture"])
+    backbone = Backbone(description["architecture"], description.get("experts"), skip_init=True)
     backbone.load(tensors)
     backbone.eval()
     frozen = networks.prefix(backbone, cut).to(device, memory_format=torch.channels_last)

@@ -66,6 +66,15 @@ _TICKS_MOST = 15  # class names along an axis where there are more than fit
 _COLUMNS_MOST = 3  # panels side by side
 _WIDTH_MOST = 11  # inches; a wider figure would be shrunk in the report until none can read it
 _WARM_UP_MOST = 3  # epochs of warm-up shown per epoch of tuning
+_HEADING_MOST, _LABEL_MOST = 90, 32  # characters of an overview's headings and labels
+_BAR = {"marker": "|", "color": "black", "markersize": 15, "markeredgewidth": 1.8}
+_HOLLOW = {
+    "marker": "o",
+    "markersize": 8,
+    "markerfacecolor": "white",
+    "markeredgecolor": "black",
+    "markeredgewidth": 1.4,
+}
 _LOG_RANGE = 20  # a loss this many times its median is drawn on a log axis
 _DPI = 120  # of the pixels inside an SVG: sharp at report size, and keeps the file small
 
@@ -74,15 +83,25 @@ def mode_colour(mode: str) -> str:
     """The colour (#RRGGBB) of a mode, by its name alone."""
     if mode in _MODE_COLOURS:
         return _MODE_COLOURS[mode]
-    digits = re.search(r"\d+$", mode)
-    number = int(digits[0]) if digits else zlib.crc32(mode.encode())
+    numbers = _numbers(mode) or [zlib.crc32(mode.encode())]
+    # block4 is the fourth; conv3_1 is the tenth, so that the layers of a block differ.
+    number = functools.reduce(lambda above, below: 3 * above + below, numbers)
     return _OTHER_COLOURS[number % len(_OTHER_COLOURS)]
 
 
 def in_order(modes) -> list[str]:
-    """Modes from nothing transferred to everything tuned; freeze_<block> stand between."""
+    """Modes from nothing transferred to everything tuned; freeze_<block or layer> stand between,
+    by number: conv3_1, conv3_2, block3 (which ends after its layers), conv4_1."""
     ranks = {"from_scratch": 0, "feature_extraction": 1, "fine_tuning": 3}
-    return sorted(modes, key=lambda mode: (ranks.get(mode, 2), mode))
+
+    def depth(mode: str) -> list[float]:
+        return [*(_numbers(mode) or [0]), math.inf]
+
+    return sorted(modes, key=lambda mode: (ranks.get(mode, 2), depth(mode), mode))
+
+
+def _numbers(mode: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", mode)]
 
 
 def save_svg(figure: Figure, path: str | os.PathLike) -> None:
@@ -319,22 +338,7 @@ def mode_comparison(comparison: Mapping) -> Figure:
     figure = _figure(8.2, sum(heights) + 0.2)
     axes, words = figure.subplots(2, 1, height_ratios=heights)
     for position, mode in enumerate(modes):
-        row, colour = comparison["modes"][mode], mode_colour(mode)
-        if row["low"] is not None:
-            axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2.5)
-        axes.plot(row["mean"], position, "o", color=colour, markersize=9, zorder=3)
-        seeds = list(row["seeds"].values())
-        axes.plot(
-            seeds, np.full(len(seeds), position - 0.24), "o", color=colour, alpha=0.6, markersize=4
-        )
-        axes.annotate(
-            f"{100 * row['mean']:.1f} %",
-            (row["mean"], position),
-            (0, 8),
-            textcoords="offset points",
-            ha="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
+        _estimate(axes, position, comparison["modes"][mode], mode_colour(mode))
     baseline = comparison["majority_baseline"]
     axes.axvline(baseline, color=_GREY, linestyle="--", linewidth=1.2)
     axes.text(
@@ -360,6 +364,118 @@ def mode_comparison(comparison: Mapping) -> Figure:
     across = blended_transform_factory(figure.transFigure, words.transAxes)
     words.text(0.015, 1, "\n".join(verdicts), va="top", linespacing=1.4, transform=across)
     return figure
+
+
+def _estimate(axes, position: float, row: Mapping, colour: str) -> None:
+    """A mode's figure on its line: the interval, the mean with its number, the seeds below."""
+    if row["low"] is not None:
+        axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2.5)
+    axes.plot(row["mean"], position, "o", color=colour, markersize=9, zorder=3)
+    seeds = list(row["seeds"].values())
+    axes.plot(
+        seeds, np.full(len(seeds), position - 0.24), "o", color=colour, alpha=0.6, markersize=4
+    )
+    _number(axes, position, row["mean"], f"{100 * row['mean']:.1f} %")
+
+
+def _number(axes, position: float, value: float, text: str) -> None:
+    axes.annotate(
+        text,
+        (value, position),
+        (0, 8),
+        textcoords="offset points",
+        ha="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
+@_styled
+def overview(found: Mapping) -> Figure:
+    """Experiments side by side: a block each, a line a mode, published figures in a block of
+    their own; what may be compared stands beneath. `found` is what `overviews.overview` returns.
+
+    Each line has the test figure with its interval and seeds, as in `mode_comparison`, and the
+    figure on the validation rows that chose the epoch as an upright bar; each block its majority
+    line. Published figures are hollow, and two of them where a range is given.
+    """
+    metric = found["metric"]
+    blocks: list[tuple[str, list[dict], float | None]] = []  # heading, lines, majority baseline
+    for spec in found["experiments"]:
+        mine = {r["mode"]: r for r in found["rows"] if r["experiment"] == spec["name"]}
+        blocks.append(
+            (
+                f"{spec['title']} [{spec['architecture']}]",
+                [mine[mode] for mode in in_order(mine)],
+                spec["majority_baseline"],
+            )
+        )
+    if found["published"]:
+        blocks.append(("Published, not comparable unless said", found["published"], None))
+    pairs = [pair["verdict"] for pair in found["pairs"] if pair["best_on_val"]]
+    told = [
+        textwrap.fill(sentence.replace(", ", ",\u00a0"), 105, subsequent_indent="    ")
+        for sentence in [*found["notes"], *pairs]
+    ]
+    lines = sum(1 + len(rows) for _, rows, _ in blocks)
+    words_lines = sum(text.count("\n") + 1 for text in told)
+    heights = [0.5 + 0.5 * lines, 0.1 + 0.22 * words_lines]
+    figure = _figure(8.2, sum(heights) + 0.6)
+    axes, words = figure.subplots(2, 1, height_ratios=heights)
+    across = blended_transform_factory(figure.transFigure, axes.transData)
+    ticks: dict[float, str] = {}
+    position = lines  # downwards from the top
+    for heading, rows, baseline in blocks:
+        position -= 1
+        text = textwrap.shorten(heading, _HEADING_MOST, placeholder="…")
+        axes.text(0.015, position - 0.1, text, transform=across, weight="bold", in_layout=False)
+        first = position
+        for row in rows:
+            position -= 1
+            if "mode" in row:
+                ticks[position] = row["mode"]
+                _estimate(axes, position, row["test"][metric], mode_colour(row["mode"]))
+                _chosen(axes, position, row["val"][metric])
+            else:
+                ticks[position] = textwrap.shorten(row["label"], _LABEL_MOST, placeholder="…")
+                _published(axes, position, row["value"])
+        if baseline is not None:
+            ends = [first - 0.5, position - 0.4]
+            axes.plot([baseline] * 2, ends, color=_GREY, linestyle="--", linewidth=1.2, zorder=0)
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylim(-0.6, lines - 0.4)
+    axes.spines["left"].set_visible(False)  # it would cross the headings
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.06)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(_percent())
+    axes.set_xlabel(
+        f"test {metric.replace('_', ' ')}, mean over seeds with its "
+        f"{100 * found['level']:.3g} % interval; small dots: single seeds"
+    )
+    words.axis("off")
+    beneath = blended_transform_factory(figure.transFigure, words.transAxes)
+    words.text(0.015, 1, "\n".join(told), va="top", linespacing=1.4, transform=beneath)
+    handles = [
+        Line2D([], [], color="black", marker="o", markersize=8, linewidth=2.5, label="test"),
+        Line2D([], [], linestyle="", label="validation, at the chosen epoch", **_BAR),
+        Line2D([], [], color=_GREY, linestyle="--", linewidth=1.2, label="commonest class"),
+    ]
+    if found["published"]:
+        handles.append(Line2D([], [], linestyle="", label="published", **_HOLLOW))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _chosen(axes, position: float, value: float | None) -> None:
+    if value is not None:
+        axes.plot(value, position, zorder=4, **_BAR)
+
+
+def _published(axes, position: float, value: float | Sequence[float]) -> None:
+    values = [value] if isinstance(value, int | float) else list(value)
+    axes.plot(values, [position] * len(values), linewidth=1, color="black", **_HOLLOW)
+    text = " to ".join(f"{100 * value:.4g}" for value in values)
+    _number(axes, position, sum(values) / len(values), f"{text} %")
 
 
 @_styled

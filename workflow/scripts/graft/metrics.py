@@ -74,6 +74,19 @@ def write_predictions(path: str | os.PathLike, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
+def write_inference(path: str | os.PathLike, frame: pd.DataFrame) -> None:
+    """Write a predictions table as Intel's neon course does, whole or not at all.
+
+    One line a row, in the table's order: `[0.250000, 0.750000], 1`, the confidences in class
+    order and the index of the true class. Raises GraftError as `unpack_predictions` does.
+    """
+    rows = unpack_predictions(frame)
+    form = f"[{', '.join(['%.6f'] * len(rows.classes))}], %d\n"
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        lines = zip(rows.confidences, rows.true, strict=True)
+        file.writelines(form % (*confidences, true) for confidences, true in lines)
+
+
 def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions.csv; names stay text, so a class may be called "01" or "None"."""
     text = dict.fromkeys(("sample_id", "group", "true", "predicted"), str)

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from graft import metrics, networks, training
+from graft import metrics, networks, sampling, training
 from graft.architectures import IMAGE, POOLS, is_transferred
-from graft.architectures import warm_up as warm_up_of
 from graft.batches import Batches
 from graft.errors import GraftError
 from graft.files import atomic
@@ -39,8 +38,9 @@ def train(
 ) -> dict:
     """Train one mode with one seed; write the model and its history; return how it was found.
 
-    The parts are packs if the mode's cut is `image`, else features at that cut. A checkpoint
-    beside the model lets a killed run go on from its last epoch.
+    The parts are packs if the mode's cut is `image`, else features at that cut. `warm_up` is the
+    model whose head this one starts from, or None for a random head. A checkpoint beside the
+    model lets a killed run go on from its last epoch.
     """
     torch.set_num_threads(settings["threads"])
     torch.use_deterministic_algorithms(settings["device"] == "cpu")
@@ -51,7 +51,7 @@ def train(
         raise GraftError(f"{name}: no validation sample is left; raise the data set's split.val.")
     training.check_classes(rows.labels, rows.classes, name)
     tensors = None if source is None else networks.load(source)[0]
-    head = None if warm_up is None else networks.load(warm_up)[0]
+    head, first = (None, {"mode": None}) if warm_up is None else networks.load(warm_up)
     image_size = transform.size or settings["preparation"]["image_size"]
     reports: list[dict] = []
 
@@ -92,7 +92,7 @@ def train(
     )
     network = training.restore(make_network(), found)
     description = {
-        "architecture": settings["architecture"],
+        **{key: settings[key] for key in ("architecture", "experts") if key in settings},
         "cut": cut,
         "mode": settings["mode"],
         "head": spec["head"],
@@ -110,7 +110,8 @@ def train(
         "classes": rows.classes,
         "samples": {"train": len(rows), "val": len(val_rows)},
         "transfer": reports[-1],
-        "warm_up": warm_up_of(settings["mode"]),
+        "rows_per_epoch": sampling.epoch_length(rows.labels, spec["balance"]),
+        "warm_up": first["mode"],
         "select": spec["select"],
         "best_epoch": found.best_epoch,
         "best_value": found.best_value,
@@ -134,6 +135,8 @@ def load(model: Path) -> tuple[Network, dict]:
         description["head"],
         len(description["classes"]),
         description["image_size"],
+        experts=description.get("experts"),
+        skip_init=True,
     )
     network.backbone.load(tensors)
     network.load_head(tensors, str(model))

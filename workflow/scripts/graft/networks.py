@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from graft.architectures import IMAGE, POOLS
-from graft.backbones import Backbone
+from graft.architectures import POOLS, frozen
+from graft.backbones import Backbone, Pool, initialise
 from graft.errors import GraftError
 from graft.files import atomic, canonical_json
 
@@ -24,8 +24,9 @@ ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 class Head(nn.Sequential):
     """Fully connected layers from pooled features (n, width) to logits (n, classes).
 
-    `hidden` are the widths of the layers before the last; each is followed by the activation
-    and by dropout, and dropout stands before the last layer if there is no hidden one.
+    `hidden` are the widths of the layers before the last; each is followed by its activation
+    and dropout, which are given once for all of them or as a list with one for each. Without a
+    hidden layer, dropout stands before the only one.
     """
 
     def __init__(
@@ -34,14 +35,16 @@ class Head(nn.Sequential):
         classes: int,
         *,
         hidden: list[int] = (),
-        activation: str = "relu",
-        dropout: float = 0.0,
+        activation: str | list[str] = "relu",
+        dropout: float | list[float] = 0.0,
     ):
         layers: list[nn.Module] = []
-        for units in hidden:
-            layers += [nn.Linear(width, units), ACTIVATIONS[activation]()]
-            if dropout:
-                layers.append(nn.Dropout(dropout))
+        activations = activation if isinstance(activation, list) else [activation] * len(hidden)
+        shares = dropout if isinstance(dropout, list) else [dropout] * len(hidden)
+        for units, name, share in zip(hidden, activations, shares, strict=True):
+            layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
+            if share:
+                layers.append(nn.Dropout(share))
             width = units
         if dropout and not hidden:
             layers.append(nn.Dropout(dropout))
@@ -49,39 +52,34 @@ class Head(nn.Sequential):
         super().__init__(*layers)
 
 
-class Pool(nn.Module):
-    """Maps (n, channels, h, w) -> vector (n, width): global average, or flattened."""
-
-    def __init__(self, kind: str):
-        super().__init__()
-        if kind not in POOLS:
-            raise GraftError(f"head.pool is {kind!r}; choose one of {', '.join(POOLS)}.")
-        self.kind = kind
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return maps.mean((2, 3)) if self.kind == "avgpool" else maps.flatten(1)
-
-
 def prefix(backbone: Backbone, cut: str) -> nn.Sequential:
-    """The frozen part: the blocks up to and including `cut`, and the pooling if it is one."""
-    return _stages(backbone, cut)[0]
+    """The frozen part: all up to and including `cut`, and the pooling if it is one."""
+    return split(backbone, cut)[0]
 
 
 def frozen_blocks(backbone: Backbone, cut: str) -> list[str]:
-    """Names of the blocks before the cut."""
-    if cut == IMAGE:
-        return []
-    blocks = backbone.blocks
-    return blocks if cut in POOLS else blocks[: blocks.index(cut) + 1]
+    """Names of the blocks before the cut, and of the layers before it where it is within one."""
+    return frozen(backbone.architecture, cut)
 
 
-def _stages(backbone: Backbone, cut: str, pool: str | None = None):
-    """(prefix, suffix without head) as two sequences."""
-    frozen = frozen_blocks(backbone, cut)
-    before = OrderedDict((name, getattr(backbone, name)) for name in frozen)
-    after = OrderedDict(
-        (name, getattr(backbone, name)) for name in backbone.blocks if name not in frozen
-    )
+def split(
+    backbone: Backbone, cut: str, pool: str | None = None
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """(prefix, suffix without head), which share the backbone's modules.
+
+    The pooling ends the prefix if it is the cut, else the suffix, if there is one.
+    """
+    parts = frozen_blocks(backbone, cut)
+    before, after = OrderedDict(), OrderedDict()
+    for name, block in backbone.named_children():
+        layers = [backbone.layers[part] for part in parts if part in backbone.layers]
+        within = sum(path.startswith(f"{name}.") for layer in layers for path in layer)
+        if name in parts:
+            before[name] = block
+        elif within:
+            before[name], after[name] = block[:within], block[within:]
+        else:
+            after[name] = block
     if cut in POOLS:
         before["pool"] = Pool(cut)
     elif pool is not None:
@@ -94,18 +92,31 @@ class Network(nn.Module):
 
     `head` is the config's head: {"pool", "hidden", "activation", "dropout"}. The head's input
     width depends on the picture's size if the pooling is `flatten`, so `image_size` (pixels,
-    square, as the backbone receives it) is part of a network's description.
+    square, as the backbone receives it) is part of a network's description. `experts` and
+    `skip_init` are the backbone's; the head's random weights are the same with and without it.
     """
 
-    def __init__(self, architecture: str, cut: str, head: dict, classes: int, image_size: int):
+    def __init__(
+        self,
+        architecture: str,
+        cut: str,
+        head: dict,
+        classes: int,
+        image_size: int,
+        *,
+        experts: dict[str, dict] | None = None,
+        skip_init: bool = False,
+    ):
         super().__init__()
-        self.backbone = Backbone(architecture)
+        self.backbone = Backbone(architecture, experts, skip_init=True)
         self.cut = cut
         self._suffix_frozen = False
         spec = {key: value for key, value in head.items() if key != "pool"}
         self.head = Head(self._width(head["pool"], image_size), classes, **spec)
+        if not skip_init:
+            initialise(self.backbone)
         # Not registered as children: they share the backbone's modules.
-        before, after = _stages(self.backbone, cut, head["pool"])
+        before, after = split(self.backbone, cut, head["pool"])
         object.__setattr__(self, "prefix", before)
         object.__setattr__(self, "suffix", after)
         self.prefix.requires_grad_(False)
@@ -155,11 +166,13 @@ class Network(nn.Module):
                 tensor.copy_(given[name])
 
     def _width(self, pool: str, image_size: int) -> int:
-        """Width of the pooled features of a picture, found by running a black one."""
+        """Width of the pooled features of a picture, found without computing any."""
+        shapes = {name: tensor.to("meta") for name, tensor in self.backbone.state_dict().items()}
+        picture = torch.empty(1, 3, image_size, image_size, device="meta")
         self.backbone.eval()
         try:
             with torch.no_grad():
-                maps = self.backbone(torch.zeros(1, 3, image_size, image_size))
+                maps = torch.func.functional_call(self.backbone, shapes, (picture,))
         except RuntimeError:  # a pooling finds nothing left to pool
             raise GraftError(
                 f"pictures of {image_size} pixels are too small for "

@@ -1,10 +1,10 @@
-"""Raw files: archives as they are published, or drawn in a published layout."""
+"""Raw files: archives as published, drawn in a published layout, or packed from a folder."""
 
 from pathlib import Path
 
-from graft import downloads, portraits
+from graft import digits, downloads, portraits, trees
 
-DRAWN = {"wiki": portraits.render_wiki, "lfw": portraits.render_lfw}
+DRAWN = {"wiki": portraits.render_wiki, "lfw": portraits.render_lfw, "digits": digits.write}
 
 
 def obtain(
@@ -13,28 +13,42 @@ def obtain(
     name: str,
     key: str,
     sha256: str | None,
+    md5: str | None,
     size: int | None,
     render: dict | None,
+    tree: str | None,
     url: list[str],
     manual: str | None,
+    folder: str | None,
 ) -> dict:
-    """Bring the file `name` to `destination`, unpacked if it is a gzipped tar.
+    """Bring the file `name` to `destination`, unpacked if it is a gzip or a zip file.
 
-    It is drawn if `render` says so (its `kind` and that kind's parameters), else fetched from
-    the mirrors in `url` (see `downloads.fetch`). Samples are read by offset later, which a
-    compressed archive does not allow. Returns what is known of the file.
+    It is drawn if `render` says so (its `kind` and that kind's parameters), packed from `folder`
+    if that is given (see `trees`; `tree` is its digest), else fetched from the mirrors in `url`
+    (see `downloads.fetch`). Samples are read by offset later, which a compressed archive does not
+    allow. Returns what is known of the file.
     """
-    packed = downloads.is_gzip_tar(name)
+    packed = downloads.is_gzip(name) or downloads.is_zip(name)
     published = destination.with_name(name) if packed else destination
-    if render:
+    if folder:
+        known = {"packed": trees.pack(folder, published, tree=tree, key=key)}
+    elif render:
         drawn = {key: value for key, value in render.items() if key != "kind"}
         DRAWN[render["kind"]](published, **drawn)
         known = {"rendered": render}
     else:
         known = downloads.fetch(
-            url, published, sha256=sha256, size=size, name=name, key=key, manual=manual
+            url,
+            published,
+            sha256=sha256,
+            md5=md5,
+            size=size,
+            name=name,
+            key=key,
+            manual=manual,
         )
     if packed:
-        downloads.unpack_gzip(published, destination)
+        unpack = trees.unpack_zip if downloads.is_zip(name) else downloads.unpack_gzip
+        unpack(published, destination)
         published.unlink()
     return known

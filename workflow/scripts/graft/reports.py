@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from graft import comparison, counts, figures, metrics, summaries
+from graft import comparison, counts, figures, metrics, selection, summaries
 from graft.architectures import IMAGE
 from graft.errors import GraftError
 from graft.findings import Findings
@@ -39,7 +39,8 @@ def write(
         if (first := next(iter(findings.of(m, findings.fits).values()))["warm_up"]) in modes
     }
     figures.save_svg(
-        figures.learning_curves(histories, warm_up=warm_up, metric=select), outputs.learning_curves
+        figures.learning_curves(histories, warm_up=warm_up, metric=selection.metric(select)),
+        outputs.learning_curves,
     )
     figures.save_svg(figures.mode_comparison(findings.comparison), outputs.mode_comparison)
     summed = {
@@ -72,9 +73,11 @@ def warnings(findings: Findings) -> list[str]:
             comparison.convergence_warning(
                 findings.histories[mode, seed],
                 stopped_early=fit["stopped_early"],
-                metric=fit["select"],
+                metric=selection.metric(fit["select"]),
             ),
-            comparison.collapse_warning(findings.metrics[mode, seed]),
+            comparison.collapse_warning(
+                findings.metrics[mode, seed], findings.histories[mode, seed]
+            ),
         ):
             if sentence:
                 found.append(f"{mode}, seed {seed}, {sentence}.")

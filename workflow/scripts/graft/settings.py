@@ -17,9 +17,19 @@ def parts(config: dict, dataset: str, *splits: str) -> list[str]:
     return [f"{split}-{shard:02d}" for split in splits or SPLITS for shard in range(shards[split])]
 
 
-def raw_files(config: dict, dataset: str) -> list[str]:
-    """File names under raw/, after unpacking (x.tgz becomes x.tar)."""
-    return [raw_name(file) for file in config["datasets"][dataset]["files"]]
+def members(config: dict, dataset: str) -> list[str]:
+    """The datasets that this one merges; itself, where it merges none."""
+    return config["datasets"][dataset].get("merge", [dataset])
+
+
+def raw_files(config: dict, dataset: str) -> list[tuple[str, str]]:
+    """(dataset that it is of, file name under raw/) of all files, after unpacking (x.tgz becomes
+    x.tar)."""
+    return [
+        (member, raw_name(file))
+        for member in members(config, dataset)
+        for file in config["datasets"][member]["files"]
+    ]
 
 
 def experiments(config: dict) -> list[str]:
@@ -30,18 +40,29 @@ def experiments(config: dict) -> list[str]:
     return wanted
 
 
+def overviews(config: dict) -> list[str]:
+    """The overviews whose experiments are all to be run; the others are passed over."""
+    running = set(experiments(config))
+    return [n for n, spec in config["overviews"].items() if running.issuperset(spec["experiments"])]
+
+
 def datasets(config: dict) -> list[str]:
     """The datasets that the experiments to run need."""
     return list(dict.fromkeys(config["experiments"][e]["dataset"] for e in experiments(config)))
 
 
 def sources(config: dict) -> list[str]:
-    """The sources that some run transfers from."""
+    """The sources that some run transfers from, each stack followed by its members."""
+    used = [
+        config["experiments"][e]["source"]
+        for e in experiments(config)
+        if any(architectures.is_transferred(m) for m in config["experiments"][e]["modes"])
+    ]
     return list(
         dict.fromkeys(
-            config["experiments"][e]["source"]
-            for e in experiments(config)
-            if any(architectures.is_transferred(m) for m in config["experiments"][e]["modes"])
+            name
+            for source in used
+            for name in (source, *config["sources"][source]["weights"].get("stack", []))
         )
     )
 
@@ -54,7 +75,9 @@ def runs(config: dict, experiment: str) -> list[tuple[str, int]]:
 
 def cut(config: dict, experiment: str, mode: str) -> str:
     """Where the mode's frozen prefix ends."""
-    return architectures.cut(mode, configs.training(config, experiment, mode)["head"]["pool"])
+    source = config["sources"][config["experiments"][experiment]["source"]]
+    pool = configs.training(config, experiment, mode)["head"]["pool"]
+    return architectures.cut(mode, source["architecture"], pool)
 
 
 def cuts(config: dict) -> list[tuple[str, str, str]]:
@@ -63,32 +86,56 @@ def cuts(config: dict) -> list[tuple[str, str, str]]:
     for name in experiments(config):
         experiment = config["experiments"][name]
         for mode in experiment["modes"]:
-            for needed in (mode, architectures.warm_up(mode)):
+            for needed in (mode, configs.warm_up(config, name, mode)):
                 if needed and (at := cut(config, name, needed)) != architectures.IMAGE:
                     triples.append((experiment["dataset"], experiment["source"], at))
     return list(dict.fromkeys(triples))
 
 
+def folders(config: dict) -> list[tuple[str, str]]:
+    """(dataset, file) of the files to pack from folders, for the datasets that are needed."""
+    needed = [member for dataset in datasets(config) for member in members(config, dataset)]
+    return [
+        (dataset, file)
+        for dataset in dict.fromkeys(needed)
+        for file, spec in config["datasets"][dataset]["files"].items()
+        if "folder" in spec
+    ]
+
+
 def download(config: dict, dataset: str, file: str) -> dict:
-    """What a raw file is; where it comes from is no part of it (see `mirrors`)."""
+    """What a raw file is; where it comes from is no part of it (see `mirrors`).
+
+    Of a folder that is its `tree` (see `trees.digest`), found out when the config is read.
+    """
     name, spec = _published(config, dataset, file)
     return {
         "name": name,
         "key": f"datasets.{dataset}.files.{name}",
-        **{key: spec.get(key) for key in ("sha256", "size", "render")},
+        **{key: spec.get(key) for key in ("sha256", "md5", "size", "render", "tree")},
     }
 
 
 def mirrors(config: dict, dataset: str, file: str) -> dict:
-    """Where a raw file may be had: {"url": [...], "manual": ...}."""
+    """Where a raw file may be had: {"url": [...], "manual": ..., "folder": ...}."""
     _, spec = _published(config, dataset, file)
-    return {"url": spec.get("url", []), "manual": spec.get("manual")}
+    return {"url": spec.get("url", []), **{key: spec.get(key) for key in ("manual", "folder")}}
 
 
 def structure(config: dict, dataset: str) -> dict:
     spec = config["datasets"][dataset]
-    kept = {key: spec[key] for key in ("layout", "label", "options", "split", "limit", "shards")}
-    return {"dataset": dataset, **kept}
+    if "merge" in spec:
+        read = {"merge": {name: _read_as(config, name) for name in spec["merge"]}}
+    else:
+        read = _read_as(config, dataset)
+    kept = {key: spec[key] for key in ("classes", "split", "limit", "shards")}
+    return {"dataset": dataset, **read, **kept}
+
+
+def _read_as(config: dict, dataset: str) -> dict:
+    """How the samples of a dataset that merges none are read."""
+    spec = config["datasets"][dataset]
+    return {key: spec[key] for key in ("layout", "label", "options", "classes")}
 
 
 def faces(config: dict, dataset: str) -> dict:
@@ -116,8 +163,23 @@ def weights(config: dict, source: str) -> dict:
         "weights": {**kept, "kind": _kind(spec)},
         "sha256": spec["sha256"],
         "size": spec["size"],
-        "transform": spec["transform"],
+        "allow_new": spec["allow_new"],
+        "published_transform": spec["transform"] if spec["fold"] else None,
+        "transform": configs.transform(config, source),
     }
+
+
+def backbone(config: dict, source: str) -> dict:
+    """What a network is built from: architecture, input transform, and a stack's members."""
+    spec = config["sources"][source]
+    found = {
+        "architecture": spec["architecture"],
+        "transform": configs.transform(config, source),
+    }
+    if spec["architecture"] == architectures.STACK:
+        members = spec["weights"].get("stack", [])
+        found["experts"] = {member: backbone(config, member) for member in members}
+    return found
 
 
 def ledger(config: dict) -> dict:
@@ -129,10 +191,17 @@ def source_mirrors(config: dict, source: str) -> dict:
     return {"url": config["sources"][source]["weights"].get("url", []), "manual": None}
 
 
-def features(config: dict, part: str) -> dict:
+def features(config: dict, dataset: str, source: str, part: str) -> dict:
+    """Mirrored views are for training, where an experiment on these features mirrors pictures."""
     compute = config["compute"]
+    flip = part.startswith("train") and any(
+        configs.training(config, name, mode)["augment"]["flip"]
+        for name, spec in config["experiments"].items()
+        if (spec["dataset"], spec["source"]) == (dataset, source)
+        for mode in {*spec["modes"], "feature_extraction"}  # which may warm up the others' head
+    )
     return {
-        "flip": config["features"]["flip"] and part.startswith("train"),
+        "flip": flip,
         "device": compute["device"],
         "precision": compute["inference_precision"],
         "threads": compute["threads"],
@@ -142,14 +211,14 @@ def features(config: dict, part: str) -> dict:
 
 def train(config: dict, experiment: str, mode: str) -> dict:
     spec = config["experiments"][experiment]
-    source = config["sources"][spec["source"]]
     compute = config["compute"]
+    training = configs.training(config, experiment, mode)
+    del training["warm_up"]  # told by the input, which is there or not
     return {
-        "architecture": source["architecture"],
-        "transform": source["transform"],
+        **backbone(config, spec["source"]),
         "mode": mode,
         "cut": cut(config, experiment, mode),
-        "train": configs.training(config, experiment, mode),
+        "train": training,
         "preparation": {**faces(config, spec["dataset"]), **pack(config, spec["dataset"])},
         "device": compute["device"],
         "precision": compute["training_precision"],
@@ -180,6 +249,45 @@ def plots(config: dict, experiment: str) -> dict:
     }
 
 
+def overview(config: dict, name: str) -> dict:
+    spec = config["overviews"][name]
+    return {
+        "title": spec.get("title", name),
+        "experiments": [_overviewed(config, experiment) for experiment in spec["experiments"]],
+        "published": spec["published"],
+        **compare(config),
+    }
+
+
+def _overviewed(config: dict, experiment: str) -> dict:
+    """What an overview tells of an experiment that its fits do not."""
+    spec = config["experiments"][experiment]
+    return {
+        "name": experiment,
+        "title": spec.get("title", experiment),
+        "source": spec["source"],
+        "dataset": structure(config, spec["dataset"]),
+    }
+
+
+def predict(config: dict, pictures: str | None, model: str | None) -> dict:
+    """`pictures` and `model` are the digests of the folder and of the model file, where there
+    are such. Empty if the config does not ask for predictions."""
+    if "predict" not in config:
+        return {}
+    asked, compute = config["predict"], config["compute"]
+    return {
+        "pictures": asked["pictures"],
+        "pictures_sha256": pictures,
+        "model": asked.get("model") or "{experiment}, {mode}, seed {seed}".format(**asked),
+        "model_sha256": model,
+        "device": compute["device"],
+        "precision": compute["training_precision"],
+        "threads": compute["threads"],
+        "batch_size": compute["batch_size"],
+    }
+
+
 def track(config: dict, experiment: str) -> dict:
     spec = config["experiments"][experiment]
     return {
@@ -198,4 +306,5 @@ def _published(config: dict, dataset: str, file: str) -> tuple[str, dict]:
 
 
 def _kind(source: dict) -> str:
-    return next(k for k in ("url", "torchvision", "experiment", "random") if k in source["weights"])
+    kinds = ("url", "torchvision", "experiment", "random", "stack")
+    return next(kind for kind in kinds if kind in source["weights"])

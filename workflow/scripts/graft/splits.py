@@ -48,32 +48,68 @@ def split_by_group(
             f"config: datasets.{dataset}.split's train, val and test must be fractions that sum "
             f"to 1 (they sum to {total:g}); change them."
         )
-    component = _components(groups, content)
-    by_label = defaultdict(list)
-    for unit in _units(component, labels, groups, seed):
-        by_label[unit.label].append(unit)
-    lacking = {split: fractions[split] * len(labels) for split in SPLITS}
-    chosen = {}
-    for label in sorted(by_label):
-        units = sorted(by_label[label], key=lambda unit: (-unit.size, unit.key))
-        chosen |= _deal(units, fractions, lacking)
-    splits = np.array([chosen[unit] for unit in component], dtype=object)
+    splits = _split_units(labels, groups, content, fractions, seed)
     check_splits(splits, groups, content, dataset=dataset)
     check_training(labels, splits, dataset=dataset)
     return splits
+
+
+def complete_splits(
+    splits: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    content: Sequence[bytes],
+    *,
+    fractions: Mapping[str, float],
+    seed: int,
+    dataset: str = "*",
+) -> np.ndarray:
+    """Give a split to the rows that were published without one, for which it is "".
+
+    Rows keep the split they were published in. Another row goes with published ones if they
+    share a group or a picture; the rest is dealt as `split_by_group` does. If some rows were
+    published in splits and now none at all is in val, or in test, that split is carved out of
+    train in the same way: `fractions` then say how much of both it gets. Returns and raises
+    what `split_by_group` does.
+    """
+    if not any(splits):
+        return split_by_group(
+            labels, groups, content, fractions=fractions, seed=seed, dataset=dataset
+        )
+
+    def deal(rows: np.ndarray, among: Sequence[str]) -> None:
+        total = sum(fractions[split] for split in among)
+        shares = {split: fractions[split] / total if split in among else 0 for split in SPLITS}
+        columns = [[column[row] for row in rows] for column in (labels, groups, content)]
+        complete[rows] = _split_units(*columns, shares, seed)
+
+    component = _components(groups, content)
+    published = {unit: split for unit, split in zip(component, splits, strict=True) if split}
+    complete = np.array(
+        [split or published.get(unit, "") for unit, split in zip(component, splits, strict=True)],
+        dtype=object,
+    )
+    deal(np.flatnonzero(complete == ""), SPLITS)
+    present = set(complete)
+    if missing := [split for split in SPLITS[1:] if split not in present]:
+        deal(np.flatnonzero(complete == "train"), ["train", *missing])
+    check_splits(complete, groups, content, dataset=dataset)
+    check_training(labels, complete, dataset=dataset)
+    return complete
 
 
 def drop_repeats(splits: Sequence[str], content: Sequence[bytes]) -> list[str]:
     """For published splits: why a row must go so that no picture stands in two of them.
 
     A picture that is also in the test split is dropped from train and val
-    (`duplicate_of_test`), one that is also in val from train (`duplicate_of_val`). Returns one
-    reason for each row, "" where the row stays.
+    (`duplicate_of_test`), one that is also in val from train (`duplicate_of_val`); a row that
+    was published without a split ("") is treated like one of train. Returns one reason for each
+    row, "" where the row stays.
     """
-    held = {split: set() for split in SPLITS}
+    held = {split: set() for split in (*SPLITS, "")}
     for split, picture in zip(splits, content, strict=True):
         held[split].add(picture)
-    outrank = {"train": ("test", "val"), "val": ("test",), "test": ()}
+    outrank = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
     return [
         next((f"duplicate_of_{other}" for other in outrank[split] if picture in held[other]), "")
         for split, picture in zip(splits, content, strict=True)
@@ -184,6 +220,26 @@ def shuffle_key(purpose: str, seed: int, identity: str) -> bytes:
     Shuffles for different purposes are independent of each other.
     """
     return hashlib.blake2b(f"{purpose}\0{seed}\0{identity}".encode(), digest_size=16).digest()
+
+
+def _split_units(
+    labels: Sequence[str],
+    groups: Sequence[str],
+    content: Sequence[bytes],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> np.ndarray:
+    """The splits that `split_by_group` describes, unchecked."""
+    component = _components(groups, content)
+    by_label = defaultdict(list)
+    for unit in _units(component, labels, groups, seed):
+        by_label[unit.label].append(unit)
+    lacking = {split: fractions[split] * len(labels) for split in SPLITS}
+    chosen = {}
+    for label in sorted(by_label):
+        units = sorted(by_label[label], key=lambda unit: (-unit.size, unit.key))
+        chosen |= _deal(units, fractions, lacking)
+    return np.array([chosen[unit] for unit in component], dtype=object)
 
 
 class _Unit(NamedTuple):

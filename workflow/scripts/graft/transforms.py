@@ -34,12 +34,18 @@ class Transform:
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (n, height, width, 1 or 3) RGB -> float32 (n, 3, size, size), channels last.
 
-        One grey channel is repeated. Resizing is bilinear with antialiasing.
+        One grey channel is repeated.
         """
         batch = images.permute(0, 3, 1, 2)
         if batch.shape[1] == 1:
             batch = batch.expand(-1, 3, -1, -1)
-        batch = batch.float()
+        return self.apply(batch.float())
+
+    def apply(self, batch: torch.Tensor) -> torch.Tensor:
+        """float RGB pixels 0..255 (n, 3, height, width) -> (n, 3, size, size), channels last.
+
+        Resizing is bilinear with antialiasing.
+        """
         if self.size is not None and tuple(batch.shape[2:]) != (self.size, self.size):
             batch = functional.interpolate(
                 batch, (self.size, self.size), mode="bilinear", antialias=True

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graft import comparison, metrics, seals
+from graft import comparison, metrics, overviews, seals
 from graft.errors import GraftError
+from graft.findings import Findings
 
-SEALED_FOLDERS = ("data", "sources", "features", "experiments")
+SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
 TOLERANCE = 1e-9
 
@@ -139,11 +140,25 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
                 table = metrics.read_predictions(path.parent / mode / seed / name)
                 tables.setdefault(mode, {})[int(seed)] = table
         again, source = comparison.compare(tables, **settings), "the predictions"
+    elif path.name == "overview.seal.json":
+        again = overviews.overview(_overviewed(path, record), **settings)
+        source = "the fits and predictions"
     else:
         return
     for key, value in again.items():
         if not _close(value, record.get(key)):
             yield f"{path}: {key} is not what {source} gives again."
+
+
+def _overviewed(path: Path, record: dict) -> dict[str, Findings]:
+    """The findings that an overview was made from, read again."""
+    results = path.parents[2]
+    inputs, records = {}, {}
+    for role, listed in record["seal"]["recipe"]["inputs"].items():
+        files = [results / Path(file).relative_to("results") for file in listed]
+        inputs[role] = [file for file in files if not is_seal(file)]
+        records[role], _ = seals.check(inputs[role], filter(is_seal, files))
+    return overviews.gather(inputs, records)
 
 
 def _close(a, b) -> bool:

@@ -13,14 +13,54 @@ To add a layout, add its module, and its line to LAYOUTS.
 import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 from graft.data_file import Candidate
-from graft.datasets import imdb_wiki, lfw
+from graft.datasets import fer2013, folder, imdb_wiki, lfw, mnist
 from graft.errors import GraftError
+from graft.relabelling import relabel
 
-LAYOUTS: dict[str, ModuleType] = {"imdb_wiki": imdb_wiki, "lfw": lfw}
+LAYOUTS: dict[str, ModuleType] = {
+    "fer2013": fer2013,
+    "folder": folder,
+    "imdb_wiki": imdb_wiki,
+    "lfw": lfw,
+    "mnist": mnist,
+}
+
+
+def samples(spec: Mapping, archives: Mapping[str, Path]) -> Iterator[Candidate]:
+    """The samples of a data set: its own, or one after the other those of the sets it merges.
+
+    `spec` is as `settings.structure` gives it, with `dataset`, `classes` (see `relabelling`) and
+    either `layout`, `label` and `options`, or `merge`: the same and `classes` for each set by
+    name, whose classes come first. `archives` is as `archives.named` gives it; in a merged set
+    archives and groups bear the name of the set they are of. Raises what `rows` and `relabel` do.
+    """
+    if "merge" in spec:
+        found = chain.from_iterable(
+            _of_member(spec["merge"], name, archives) for name in spec["merge"]
+        )
+    else:
+        found = _read(spec, archives, spec["dataset"])
+    return relabel(found, **spec["classes"], dataset=spec["dataset"])
+
+
+def _of_member(merge: Mapping, name: str, archives: Mapping[str, Path]) -> Iterator[Candidate]:
+    prefix = f"{name}/"
+    own = {key.removeprefix(prefix): archives[key] for key in archives if key.startswith(prefix)}
+    found = _read(merge[name], own, name)
+    for candidate in relabel(found, **merge[name]["classes"], dataset=name):
+        group = prefix + candidate.group if candidate.group else ""
+        yield replace(candidate, archive=prefix + candidate.archive, group=group)
+
+
+def _read(spec: Mapping, archives: Mapping[str, Path], dataset: str) -> Iterator[Candidate]:
+    label, options = spec["label"], spec["options"]
+    return rows(spec["layout"], archives, label=label, options=options, dataset=dataset)
 
 
 def rows(

@@ -10,7 +10,7 @@ also `celeb_names` and `celeb_id`.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from graft.archives import Archive, check_name, members
 from graft.data_file import Candidate, format_box
 from graft.errors import GraftError
 
-LABELS = ("sex",)
+LABELS = ("sex", "age_group")
 DATABASES = ("imdb", "wiki")
 SEXES = {0.0: "female", 1.0: "male"}
 FIELDS = (
@@ -46,14 +46,18 @@ def rows(
     min_age: int = 0,
     max_age: int = 100,
     crop_margin: float | None = 0.4,
+    age_groups: Sequence[int] = (20, 30, 40, 50, 60),
 ) -> Iterator[Candidate]:
     """Yield the pictures in the order of the MATLAB file, which may also lie beside the tar.
 
     The first of these that holds drops a picture: its face score is below `min_face_score` or
     not finite (`low_face_score`); a second face was found, with a score above
     `max_second_face_score` if that is given (`second_face`); the age is not within `min_age` to
-    `max_age` (`bad_age`); the sex is unknown (`no_label`). The group is the person: the
-    celeb_id in `imdb`, the name in `wiki`, the picture itself where there is none.
+    `max_age` (`bad_age`); with label `sex`, the sex is unknown (`no_label`). The group is the
+    person: the celeb_id in `imdb`, the name in `wiki`, the picture itself where there is none.
+
+    With label `age_group` the classes are the spans of years that begin at `min_age` and at each
+    age in `age_groups` and end before the next, the last with `max_age`: 00-19, 20-29, ...
 
     `crop_margin` is the border around the face that the crops were published with, as a share
     of the face's size; None if the pictures are whole, so that `face_location` holds as it is.
@@ -65,9 +69,10 @@ def rows(
     """
     if label not in LABELS:
         raise GraftError(
-            f"config: the layout imdb_wiki offers the label {' and '.join(LABELS)}, not "
+            f"config: the layout imdb_wiki offers the labels {' and '.join(LABELS)}, not "
             f"{label!r}; change the dataset's `label`."
         )
+    spans = _spans(min_age, max_age, age_groups) if label == "age_group" else None
     archive, table = _load(archives)
     ages = age(table.dob, table.photo_taken)
     # Written so that NaN counts as a low score and as a bad age.
@@ -76,8 +81,15 @@ def rows(
     if max_second_face_score is not None:
         second &= table.second_face_score > max_second_face_score
     bad_age = ~((ages >= min_age) & (ages <= max_age))
-    sexes = [SEXES.get(gender, "") for gender in table.gender.tolist()]
-    unknown = np.array([sex == "" for sex in sexes], dtype=bool)
+    if spans is None:
+        labels = [SEXES.get(gender, "") for gender in table.gender.tolist()]
+    else:
+        places = np.searchsorted([first for first, _ in spans], ages, side="right") - 1
+        labels = [
+            "" if bad else f"{spans[place][0]:02d}-{spans[place][1]:02d}"
+            for place, bad in zip(places.tolist(), bad_age.tolist(), strict=True)
+        ]
+    unknown = np.array([label == "" for label in labels], dtype=bool)
     reasons = np.select(
         [low, second, bad_age, unknown],
         ["low_face_score", "second_face", "bad_age", "no_label"],
@@ -87,7 +99,7 @@ def rows(
         yield Candidate(
             archive,
             check_name(archives.get(archive, archive), f"{table.folder}/{table.full_path[i]}"),
-            label=sexes[i],
+            label=labels[i],
             group=table.person[i] or table.full_path[i],
             box=_box(table.face_location[i], crop_margin) if not low[i] else "",
             drop_reason=reason,
@@ -108,6 +120,17 @@ def age(dob: np.ndarray, photo_taken: np.ndarray) -> np.ndarray:
     year = born.astype("datetime64[Y]").astype(np.int64) + 1970
     month = born.astype("datetime64[M]").astype(np.int64) % 12 + 1
     return np.where(known, photo_taken - year - (month >= 7), np.nan)
+
+
+def _spans(min_age: int, max_age: int, starts: Sequence[int]) -> list[tuple[int, int]]:
+    """The spans of whole years, first and last, that `starts` divide the ages into."""
+    edges = [min_age, *starts, max_age + 1]
+    if any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+        raise GraftError(
+            f"config: options.age_groups {list(starts)} must rise, from above min_age ({min_age}) "
+            f"to at most max_age ({max_age}); correct them."
+        )
+    return [(low, high - 1) for low, high in zip(edges, edges[1:], strict=False)]
 
 
 class _Table(NamedTuple):

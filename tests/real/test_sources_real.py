@@ -1,0 +1,137 @@
+"""Published weights on published photographs: converted, folded, and still seeing."""
+
+import io
+import tarfile
+from collections import Counter
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from conftest import KIT, needs_kit
+from PIL import Image
+from torch.nn import functional
+from torchvision import models as torchvision_models
+
+from graft import networks, sources
+from graft.backbones import Backbone
+from graft.transforms import Transform
+
+pytestmark = needs_kit
+
+WEIGHTS = KIT / "weights"
+KERAS = WEIGHTS / "squeezenet1_1_imagenet_notop_keras.h5"
+IMAGENET = Transform().to_dict()
+CAFFE = {**IMAGENET, "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": [1.0] * 3}
+CAFFE["channels"] = "BGR"
+
+SIDE, EACH = 224, 12
+# ImageNet's classes that a photograph of each of Pascal VOC's should be taken for.
+FAMILIES = {
+    "bus": {"school bus", "minibus", "trolleybus", "passenger car", "streetcar"},
+    "car": {
+        *("sports car", "convertible", "minivan", "beach wagon", "limousine", "cab", "jeep"),
+        *("racer", "pickup", "grille", "police van"),
+    },
+    "cat": {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"},
+    "train": {
+        *("electric locomotive", "steam locomotive", "bullet train", "passenger car"),
+        *("freight car", "streetcar"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """(VOC's class, uint8 (224, 224, 3)): squares around the one large object of a picture."""
+    files, found, taken = {}, [], Counter()
+    with tarfile.open(KIT / "voc2007" / "VOCtest_06-Nov-2007.tar") as tar:
+        for member in tar:
+            if member.isfile() and member.name.endswith((".xml", ".jpg")):
+                files[member.name.rsplit("/", 1)[1]] = tar.extractfile(member).read()
+    for name in sorted(name for name in files if name.endswith(".xml")):
+        objects = list(ElementTree.fromstring(files[name]).iter("object"))
+        label = objects[0].findtext("name")
+        edges = ("xmin", "ymin", "xmax", "ymax")
+        left, top, right, bottom = (int(objects[0].findtext(f"bndbox/{e}")) for e in edges)
+        large = min(right - left, bottom - top) >= 160
+        if len(objects) > 1 or label not in FAMILIES or not large or taken[label] == EACH:
+            continue
+        taken[label] += 1
+        picture = Image.open(io.BytesIO(files[name.replace(".xml", ".jpg")])).convert("RGB")
+        side = min(max(right - left, bottom - top), *picture.size)
+        x = min(max((left + right - side) // 2, 0), picture.width - side)
+        y = min(max((top + bottom - side) // 2, 0), picture.height - side)
+        square = picture.crop((x, y, x + side, y + side)).resize((SIDE, SIDE), Image.BILINEAR)
+        found.append((label, np.asarray(square)))
+    return found
+
+
+def normalised(path, destination, architecture, **options):
+    """What the weights stage makes of a file: (tensors, description)."""
+    tensors = sources.read(path, architecture=architecture)
+    report = sources.normalise(
+        tensors, destination, architecture=architecture, key="sources.kit", origin={}, **options
+    )
+    assert not report["new"]
+    return networks.load(destination)
+
+
+def features(source, pictures):
+    tensors, description = source
+    backbone = Backbone(description["architecture"]).eval()
+    backbone.load(tensors)
+    with torch.inference_mode():
+        return backbone(Transform.from_dict(description["transform"])(pictures))
+
+
+def test_a_converted_and_folded_keras_file_equals_the_published_state_dict(tmp_path):
+    theirs = torch.load(WEIGHTS / "squeezenet1_1_imagenet_features.pth", weights_only=True)
+    ours, description = normalised(
+        KERAS,
+        tmp_path / "folded.safetensors",
+        "squeezenet1_1",
+        transform=IMAGENET,
+        published_transform=CAFFE,
+    )
+    assert description["transform"] == IMAGENET and ours.keys() == theirs.keys()
+    first = {"features.0.weight", "features.0.bias"}
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() - first)
+    for name in first:  # folded, here in double precision
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-6, atol=1e-6)
+
+
+def test_unfolded_with_its_own_transform_it_sees_the_same(tmp_path, photographs):
+    pictures = torch.from_numpy(np.stack([picture for _, picture in photographs[:4]]))
+    path = WEIGHTS / "squeezenet1_1_imagenet_features.pth"
+    theirs = normalised(path, tmp_path / "a.safetensors", "squeezenet1_1", transform=IMAGENET)
+    ours = normalised(KERAS, tmp_path / "b.safetensors", "squeezenet1_1", transform=CAFFE)
+    expected, found = features(theirs, pictures), features(ours, pictures)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    wrong = (ours[0], {**ours[1], "transform": {**CAFFE, "channels": "RGB"}})
+    assert (features(wrong, pictures) - expected).abs().mean() > 0.1 * expected.abs().mean()
+
+
+def test_squeezenet1_0_tells_what_photographs_show(tmp_path, photographs):
+    path = WEIGHTS / "squeezenet1_0_imagenet.pth"
+    source = normalised(path, tmp_path / "a.safetensors", "squeezenet1_0", transform=IMAGENET)
+    # Its classifier, which a source leaves out, is a convolution to 1,000 maps.
+    published = torch.load(path, weights_only=True)
+    network = torchvision_models.squeezenet1_0()
+    network.load_state_dict(published)
+    classes = [
+        line.split(",")[0]
+        for line in (WEIGHTS / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
+    ][1:]  # index 0 is the background
+    pictures = torch.from_numpy(np.stack([picture for _, picture in photographs]))
+    maps = features(source, pictures)
+    with torch.inference_mode():
+        scores = functional.relu(network.classifier[1](maps)).mean((2, 3))
+    hits, seen = Counter(), Counter()
+    for (label, _), best in zip(photographs, scores.topk(5).indices, strict=True):
+        seen[label] += 1
+        hits[label] += bool({classes[index] for index in best} & FAMILIES[label])
+    print({label: f"{hits[label]} of {seen[label]}" for label in seen})
+    assert set(seen) == set(FAMILIES) and min(seen.values()) == EACH
+    assert hits.total() >= 0.8 * seen.total()
+    assert all(hits[label] >= 0.6 * seen[label] for label in seen)

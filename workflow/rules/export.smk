@@ -1,0 +1,24 @@
+# Requires: a trained model.
+# Makes:    the same network as an ONNX graph, held against the model on random pictures.
+# Not part of `all`: tracing takes some seconds and a gigabyte a run, and no figure needs it.
+
+
+rule export:
+    input:
+        model=sealed(f"{RUN}/model.safetensors"),
+    output:
+        onnx=f"{RUN}/model.onnx",
+        seal=f"{RUN}/model.onnx.seal.json",
+    log:
+        "results/logs/export/{experiment}/{mode}/{seed}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe("export", lambda w: {}),
+    script:
+        "../scripts/export.py"

@@ -1,0 +1,36 @@
+# Requires: the fits and predictions of every mode and seed of several experiments.
+# Makes:    the experiments side by side: what differs between them, and what came out.
+
+
+rule overview:
+    input:
+        fits=over_runs(f"{RUN}/history.csv"),
+        predictions=over_runs(f"{RUN}/predictions.csv"),
+    output:
+        figure=report(
+            f"{OVERVIEW}/overview.svg",
+            caption="../report/overview.rst",
+            category="overviews",
+            labels={"overview": "{overview}", "figure": "side by side"},
+        ),
+        page=report(
+            f"{OVERVIEW}/overview.html",
+            caption="../report/overview_page.rst",
+            category="overviews",
+            labels={"overview": "{overview}", "figure": "tables and verdicts"},
+        ),
+        table=f"{OVERVIEW}/overview.csv",
+        seal=f"{OVERVIEW}/overview.seal.json",
+    log:
+        "results/logs/overview/{overview}.log",
+    cache: True
+    conda:
+        "../../envs/graft.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe("overview", lambda w: settings.overview(config, w.overview)),
+    script:
+        "../scripts/overview.py"

@@ -1,0 +1,24 @@
+# Requires: a folder of own pictures (config: predict), and a trained model.
+# Makes:    predictions.csv and a contact sheet. Not part of `all`, and never in the store.
+
+
+rule predict:
+    input:
+        model=predicting_model,
+    output:
+        predictions=f"{PREDICT}/predictions.csv",
+        contact_sheet=f"{PREDICT}/contact_sheet.html",
+        seal=f"{PREDICT}/predictions.seal.json",
+    log:
+        "results/logs/predict.log",
+    conda:
+        "../../envs/graft.yaml"
+    threads: config["compute"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=gpus,
+    params:
+        recipe=recipe("predict", predict_settings),
+    script:
+        "../scripts/predict.py"

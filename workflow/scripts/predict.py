@@ -1,0 +1,29 @@
+"""Predict a folder of own pictures by a trained model: a table and a contact sheet."""
+
+from pathlib import Path
+
+import torch
+
+from adapter import Job
+from graft import predictions
+from graft.errors import GraftError
+
+with Job(snakemake) as job:
+    spec = job.settings
+    if not spec:
+        raise GraftError(
+            "config: predict.pictures is missing; name your folder of pictures and a model "
+            "(config/README.md tells how)."
+        )
+    torch.set_num_threads(spec["threads"])
+    made = job.inputs["model"]  # none where the config names a file, or the folder is missing
+    job.results = predictions.predict(
+        Path(spec["pictures"]),
+        made[0] if made else Path(spec["model"]).expanduser(),
+        job.outputs.predictions,
+        job.outputs.contact_sheet,
+        name=spec["model"],
+        device=spec["device"],
+        precision=spec["precision"],
+        batch_size=spec["batch_size"],
+    )
