@@ -211,6 +211,7 @@ def test_a_table_is_read_as_the_csv_module_wrote_it(
             r"first line names the columns '\\ufffdPNG'",
         ),
         (TABLE + b"3,0 1 2 3\n", "line 4 has not the 3 cells that its header names"),
+        (TABLE + b"3,0 1 2 3,Training,\n", "line 4 has not the 3 cells"),
         (TABLE + b'3,"0 1 2 3,Training\n', "line 4 has not the 3 cells"),
         (TABLE + b'3,"0 1 2 3"x,Training\n', "line 4 has not the 3 cells"),
         (TABLE + b"3,0 1 2,Training\n", "line 4 holds 3 pixels, not 4 as in the first row"),
@@ -498,6 +499,11 @@ def test_a_repeat_without_a_split_gives_way_to_published_ones():
 def test_groups_that_straddle_published_splits_are_refused():
     with pytest.raises(GraftError, match="the group 'p' stands in both train and test"):
         complete(["train", "test", ""], groups=["p", "p", "q"])
+
+
+def test_a_class_that_is_not_published_for_training_is_refused():
+    with pytest.raises(GraftError, match="the class 'b' has no training sample"):
+        complete(["train", "val", "test"], ["a", "a", "b"])
 
 
 def test_a_class_of_the_unpublished_rows_may_have_its_training_rows_among_the_published():

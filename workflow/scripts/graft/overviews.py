@@ -123,7 +123,7 @@ def differences(findings: Mapping[str, Findings], experiments: Sequence[dict]) -
     tables = {spec["name"]: _settings_by_mode(findings[spec["name"]], spec) for spec in experiments}
     modes = [mode for table in tables.values() for mode in table.values()]
     found = []
-    for key in dict.fromkeys(itertools.chain.from_iterable(modes)):
+    for key in sorted(set(itertools.chain.from_iterable(modes))):
         values = {
             name: {mode: _shown(settings.get(key, _ABSENT)) for mode, settings in table.items()}
             for name, table in tables.items()
