@@ -368,14 +368,13 @@ def test_a_wrong_overview_is_told_in_one_sentence(overview, sentence):
 
 def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
     project = Project(tmp_path / "project")
-    overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(json.dumps({"overviews": {"o": {"experiments": BOTH}}}))
-    project.overlays.append(overlay)
     plan = planned(project.dry_run())
     assert plan["overview"] == 1
     alone = planned(project.dry_run("all_overview"))
     assert set(plan) - set(alone) == {"compare", "plots", "track"}
-    overlay.write_text(json.dumps({"overviews": {"o": {"experiments": BOTH}}, "run": BOTH[:1]}))
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(json.dumps({"run": BOTH[:1]}))
+    project.overlays.append(overlay)
     assert "overview" not in planned(project.dry_run())
     assert set(planned(project.dry_run("all_overview"))) == {"all_overview"}
 
