@@ -15,12 +15,13 @@ RUNS = "results/experiments/lfw_sex"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, store):
     """The overlay as shipped, run in a copy of the project that has the kit beside it."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "shared").mkdir()
     (folder / "shared" / "data").symlink_to(KIT)
-    project = Project(folder / "project", overlays=[ROOT / "config" / "lfw_squeezenet.yaml"])
+    overlays = [ROOT / "config" / "lfw_squeezenet.yaml"]
+    project = Project(folder / "project", store=store, overlays=overlays)
     project.snakemake()
     return project
 

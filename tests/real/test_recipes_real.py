@@ -13,30 +13,32 @@ from graft import verification
 pytestmark = needs_kit
 
 
-def run(tmp_path_factory, *overlays: str) -> Project:
+def run(tmp_path_factory, store, *overlays: str) -> Project:
     """The overlays as shipped, run in a copy of the project that has the kit beside it."""
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "shared").mkdir()
     (folder / "shared" / "data").symlink_to(KIT)
     paths = [ROOT / "config" / name for name in overlays]
-    project = Project(folder / "project", overlays=paths)
+    project = Project(folder / "project", store=store, overlays=paths)
     project.snakemake()
     return project
 
 
 @pytest.fixture(scope="module")
-def neon(tmp_path_factory):
-    return run(tmp_path_factory, "imdb_wiki.yaml", "lfw_squeezenet.yaml", "kit/imdb_wiki.yaml")
+def neon(tmp_path_factory, store):
+    return run(
+        tmp_path_factory, store, "imdb_wiki.yaml", "lfw_squeezenet.yaml", "kit/imdb_wiki.yaml"
+    )
 
 
 @pytest.fixture(scope="module")
-def emotions(tmp_path_factory):
-    return run(tmp_path_factory, "fer2013.yaml", "kit/fer2013.yaml")
+def emotions(tmp_path_factory, store):
+    return run(tmp_path_factory, store, "fer2013.yaml", "kit/fer2013.yaml")
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return run(tmp_path_factory, "mnist.yaml", "kit/mnist.yaml")
+def digits(tmp_path_factory, store):
+    return run(tmp_path_factory, store, "mnist.yaml", "kit/mnist.yaml")
 
 
 def read(project: Project, path: str) -> dict:
