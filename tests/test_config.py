@@ -59,6 +59,8 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
         ),
         ("experiments.portraits_sex.train.head", {"activation": "rely"}, "did you mean relu"),
         ("datasets.portraits.split.train", 0.9, "sum to 1"),
+        ("experiments.portraits_sex.seeds", 3, r"seeds is 3; give a list \(\[3\], say\)"),
+        ("experiments.portraits_sex.train.lr", "5e-4", "give a number .* write 0.0005"),
         ("datasets.portraits.detector", {"name": "none"}, "crop: whole"),
         ("datasets.portraits.detector", {"name": "mtcn"}, "did you mean mtcnn"),
         ("datasets.portraits.files", {"a.tar": {}}, "exactly one of url"),
@@ -77,6 +79,30 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
         ),
         ("experiments.portraits_sex.train.epochs", 0, "minimum"),
         ("datasets", {"../x": {}}, "not a usable name"),
+        ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text; quote it"),
+        ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri holds what is neither"),
+        (
+            "datasets.portraits.files",
+            {"a.tar": {"url": ["http://me:secret@[x/a"]}},
+            r"files\.a\.tar\.url holds what is neither a URL nor a path",
+        ),
+        *(
+            (
+                f"datasets.portraits.options.{name}",
+                value,
+                rf"options\.{name}\b.* (is not valid|give )",
+            )
+            for name, value in {
+                "min_age": "3",
+                "max_age": 80.5,
+                "age_groups": [20.5],
+                "crop_margin": "0.4",
+                "min_pictures": "2",
+                "box": [1, 2],
+                "table": ["x"],
+            }.items()
+        ),
+        ("datasets.portraits.options", {"min_agee": 3}, "did you mean min_age"),
     ],
 )
 def test_each_mistake_gets_one_sentence(shipped, path, value, sentence):
@@ -125,6 +151,18 @@ def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
     assert settings.download(resolve(shipped), "portraits", "wiki_crop.tar") == one
     files["wiki_crop.tar"]["sha256"] = "1" * 64
     assert settings.download(resolve(shipped), "portraits", "wiki_crop.tar") != one
+
+
+def test_whole_pictures_do_not_depend_on_the_detector(shipped):
+    aligned = settings.faces(resolve(shipped), "portraits")
+    assert {"detector", "device"} <= set(aligned)
+    portraits = shipped["datasets"]["portraits"]
+    portraits["crop"] = "whole"
+    whole = settings.faces(resolve(shipped), "portraits")
+    portraits["detector"] = {"min_score": 0.5}
+    shipped["compute"]["device"] = "cuda"
+    assert settings.faces(resolve(shipped), "portraits") == whole
+    assert (whole["crop"], whole["size"]) == ("whole", aligned["size"])
 
 
 def test_recipes_of_training_can_differ_by_mode(shipped):
@@ -184,7 +222,11 @@ def test_null_takes_a_key_away(shipped):
     overlay = {
         "compute": None,
         "datasets": {
-            "portraits": {"limit": {"train": None}, "files": {"wiki_crop.tar": archive}},
+            "portraits": {
+                "limit": {"train": None},
+                "files": {"wiki_crop.tar": archive},
+                "options": {"min_face_score": None},
+            },
             "portraits_identity": {"files": {"portraits_identity.tgz": None, "b.tgz": archive}},
         },
         "sources": {"imagenet_vgg16": None},
@@ -204,7 +246,7 @@ def test_null_takes_a_key_away(shipped):
     assert "render" not in config["datasets"]["portraits"]["files"]["wiki_crop.tar"]
     assert "train" not in config["datasets"]["portraits"]["limit"]
     assert "imagenet_vgg16" not in config["sources"]
-    assert config["datasets"]["portraits"]["options"] == {"crop_margin": None}, "a layout's own"
+    assert config["datasets"]["portraits"]["options"] == {"crop_margin": None}, "a value"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +256,26 @@ def test_null_takes_a_key_away(shipped):
         ({"datasets": {"portraits": {"lable": None}}}, "did you mean label"),
         ({"datasets": {"portraits": None}}, "'portraits', which is not defined"),
         ({"sources": {"imagenet_vgg16": {"weights": {"torchvision": None}}}}, "exactly one of"),
-        ({"run": [None]}, "not valid"),
+        ({"run": [None]}, r"run\.0 is None; give text"),
     ],
 )
 def test_a_key_that_is_needed_cannot_be_taken_away(shipped, overlay, sentence):
     with pytest.raises(GraftError, match=sentence):
         resolve(merged(shipped, overlay))
+
+
+def test_folders_of_an_experiment_that_is_only_predicted_with_are_packed_as_well(shipped):
+    shipped["datasets"]["mine"] = {
+        "layout": "folder",
+        "files": {"mine.tar": {"folder": "photos"}},
+        "label": "class",
+        "image_size": 32,
+    }
+    shipped["experiments"]["mine"] = {
+        "dataset": "mine",
+        "source": "vgg_mini",
+        "modes": ["from_scratch"],
+    }
+    assert settings.folders(resolve(shipped)) == []
+    shipped["predict"] = {"pictures": "others", "experiment": "mine", "mode": "from_scratch"}
+    assert settings.folders(resolve(shipped)) == [("mine", "mine.tar")]

@@ -99,6 +99,7 @@ def test_every_key_is_documented_and_every_documented_key_exists():
     documented = set()
     for path in [*TOLD, *headings]:
         documented.update(itertools.accumulate(path.split("."), "{}.{}".format))
+    documented.update(f"datasets.<>.options.{coded(row[0])[0]}" for row in of_table("option"))
     assert documented == set(KEYS)
 
 

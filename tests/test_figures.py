@@ -324,3 +324,8 @@ def test_summary_page_is_escaped_and_stands_alone(tmp_path):
     before = path.read_bytes()
     summaries.write_html(table, verdicts, path, "faces <1>", ["a & b had not converged"])
     assert path.read_bytes() == before
+
+
+def test_a_dollar_is_a_dollar(tmp_path):
+    figure = figures.confusion_matrices({"a": np.eye(2)}, ["$5 to $6", r"$\foo$"])
+    figures.save_svg(figure, tmp_path / "figure.svg")

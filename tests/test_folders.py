@@ -256,7 +256,8 @@ def make_zip(path, files=FILES, **changes):
 
 def test_a_zip_file_becomes_a_tar_of_the_same_files_in_its_order(tmp_path):
     files = dict(reversed(FILES.items())) | PASSED_OVER
-    source = make_zip(tmp_path / "x.zip", {"root/": b"", **files}, date_time=(2020, 1, 1, 0, 0, 0))
+    listed = {"./": b"", "root/": b"", **files}
+    source = make_zip(tmp_path / "x.zip", listed, date_time=(2020, 1, 1, 0, 0, 0))
     assert trees.unpack_zip(source, tmp_path / "x.tar") == len(files)
     assert list(content(tmp_path / "x.tar").items()) == list(files.items())
     assert "root/" in [member.name for member in members(tmp_path / "x.tar", folders=True)]
@@ -305,6 +306,15 @@ def test_a_damaged_zip_file_is_refused(tmp_path):
         trees.unpack_zip(source, tmp_path / "x.tar")
     with pytest.raises(GraftError, match=r"gone\.zip does not exist"):
         trees.unpack_zip(tmp_path / "gone.zip", tmp_path / "x.tar")
+
+
+def test_a_zip_file_that_points_to_before_its_start_is_damaged(tmp_path):
+    data = bytearray(make_zip(tmp_path / "x.zip", {"1.png": b"one"}).read_bytes())
+    end = data.index(b"PK\x05\x06")  # APPNOTE, 4.3.16: where the central directory starts
+    data[end + 16 : end + 20] = struct.pack("<I", len(data) * 2)
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(GraftError, match=r"x\.zip is damaged or no zip file"):
+        trees.unpack_zip(tmp_path / "x.zip", tmp_path / "x.tar")
 
 
 def test_an_unknown_way_of_packing_is_refused(tmp_path):
@@ -381,6 +391,8 @@ def groups(path, *, loose=None, **options):
         # Pictures in no class folder.
         {"cat/1.png": "cat", "stray.png": None},
         {"r/cat/1.png": "cat", "r/stray.png": None},
+        {"r/cat/1.png": "cat", "r/dog/2.png": "dog", "stray.png": None},
+        {"r/train/cat/1.png": "cat train", "r/test/cat/2.png": "cat test", "stray.png": None},
         {"train/cat/1.png": "cat train", "test/1.png": None, "stray.png": None},
     ],
 )
@@ -418,6 +430,9 @@ def test_an_empty_folder_that_is_no_class_is_no_matter(tmp_path):
     names = ["r/train/cat/1.png", "r/test/cat/2.png"]
     path = make_tar(tmp_path / "x.tar", names, ["./", "r", "r/val", "r/notes", "r/train/cat/more"])
     assert len(rows(path)) == 2
+    names = ["r/cat/1.png", "r/dog/2.png"]
+    path = make_tar(tmp_path / "x.tar", names, ["r", "annotations", "annotations/raw"])
+    assert rows(path) == {names[0]: ("cat", "", ""), names[1]: ("dog", "", "")}
 
 
 @pytest.mark.parametrize(
@@ -700,6 +715,25 @@ def test_a_merged_set_holds_the_rows_of_its_members(tmp_path):
     data_file.check_sample(row["sample_id"], name, data)
 
 
+def test_people_of_a_merged_set_stay_out_of_training_if_the_published_test_shows_them(tmp_path):
+    """mine is published in splits; of everyone in more one picture is in mine's test."""
+    mine = {f"train/{c}/{i}.png": f"train {c} {i}".encode() for c in "ab" for i in range(30)}
+    mine |= {f"test/{c}/{i}.png": f"test {c} {i}".encode() for c in "ab" for i in range(10)}
+    more = {f"{c}/{c}{i}_0.png": f"test {c} {i}".encode() for c in "ab" for i in range(10)}
+    more |= {f"{c}/{c}{i}_1.png": f"more {c} {i}".encode() for c in "ab" for i in range(10)}
+    archives = {
+        "mine/x.tar": make_tar(tmp_path / "mine.tar", mine),
+        "more/x.tar": make_tar(tmp_path / "more.tar", more),
+    }
+    member = {"layout": "folder", "label": "class", "options": {}, "classes": {}}
+    merge = {"mine": member, "more": member | {"options": {"group": "^(.*)_"}}}
+    found = datasets.samples({"dataset": "both", "classes": {}, "merge": merge}, archives)
+    frame, counts = data_file.build(found, archives, split=SPLIT, shards={}, dataset="both")
+    assert counts["dropped"] == {"duplicate_of_test": 20}
+    rest = frame[frame["group"].str.startswith("more/") & (frame["drop_reason"] == "")]
+    assert len(rest) == 20 and set(rest["split"]) == {"test"}
+
+
 def test_a_single_set_is_relabelled_once(tmp_path):
     path = make_tar(tmp_path / "x.tar", ["a/1.png", "b/2.png"])
     config = resolved(mine=FOLDER | {"classes": {"rename": {"a": "b", "b": "a"}}})
@@ -720,6 +754,9 @@ def test_only_folders_of_sets_that_are_needed_are_looked_at():
         ({"mine": {"files": {"a.tar": {"folder": "p", "url": ["x"]}}}}, "exactly one of url"),
         ({"mine": {"files": {"a.tar": {}}}}, "exactly one of url"),
         ({"mine": {"files": {"a.zip": {"folder": "p"}}}}, r"a\.zip .* must end in \.tar"),
+        ({"mine": {"files": {"a.tar": {"folder": "p", "size": 3}}}}, "both folder and size"),
+        ({"mine": {"files": {"a.tar": {"folder": "p", "md5": "0" * 32}}}}, "both folder and md5"),
+        ({"mine": {"classes": {"rename": {1: "one"}}}}, r"rename has the key 1, .* quote it\."),
         (
             {"mine": {"files": {"a.zip": {"url": ["x"]}, "a.tgz": {"url": ["x"]}}}},
             "same name once unpacked",

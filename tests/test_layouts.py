@@ -6,6 +6,7 @@ import io
 import random
 import shutil
 import struct
+import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -39,7 +40,7 @@ from graft.archives import Archive
 from graft.data_file import Candidate, build
 from graft.datasets import fer2013, mnist
 from graft.errors import GraftError
-from graft.splits import SPLITS, complete_splits, drop_repeats
+from graft.splits import SPLITS, complete_splits, follow_published
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 1}
 RNG = np.random.default_rng(0)
@@ -244,6 +245,14 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path, monkeypatch):
         list(pixel_tables.rows(tmp_path / "lost.csv"))
 
 
+def test_a_stray_quote_is_noticed_in_time(tmp_path):
+    path = table(tmp_path, TABLE + b"3," + b"0 " * 20_000 + b'",Training\n')
+    start = time.process_time()
+    with pytest.raises(GraftError, match="line 4 has not the 3 cells"):
+        list(pixel_tables.rows(path))
+    assert time.process_time() - start < 2  # of a few milliseconds
+
+
 @pytest.mark.parametrize("text", [b"", b" ", b"1 2 3", b"1 2 3 a", b"1 2 3 256", b"\xff" * 4])
 def test_text_that_is_no_picture_is_not_decoded(text):
     assert pixel_tables.decode(text) is None
@@ -328,9 +337,10 @@ def test_pairs_with_and_without_published_splits_are_merged(tmp_path):
     archives |= mnist_pair(tmp_path, "digits", [0, 1] * 20)
     frame, counts = structure("mnist", archives, "digit")
     where = Counter(zip(frame["archive"].str.partition("-")[0], frame["split"], strict=True))
-    # There is a val without the published rows, so these stay as they are.
+    # An eighth of each class of the published train, beside what the others have for val.
     assert where == {
-        ("train", "train"): 40,
+        ("train", "train"): 34,
+        ("train", "val"): 6,
         ("t10k", "test"): 20,
         ("digits", "train"): 28,
         ("digits", "val"): 4,
@@ -349,6 +359,14 @@ def test_pictures_that_two_published_splits_share_are_dropped_and_counted(tmp_pa
     gone = frame[frame["drop_reason"] != ""]
     assert sorted(gone["member"]) == ["00000", "00003"]
     assert set(gone["archive"]) == {"train-images-idx3-ubyte"}
+
+
+def test_one_picture_may_have_one_number_in_two_files(tmp_path):
+    archives = mnist_pair(tmp_path, "train", [0, 1] * 2, [np.full((4, 4), n) for n in range(4)])
+    archives |= mnist_pair(tmp_path, "t10k", [0, 1], [np.zeros((4, 4)), np.full((4, 4), 9)])
+    frame, counts = structure("mnist", archives, "digit", split=SPLIT | {"val": 0.4, "train": 0.4})
+    assert counts["dropped"] == {"duplicate_of_test": 1}
+    assert frame["sample_id"].is_unique
 
 
 def test_bad_mnist_is_one_sentence(tmp_path):
@@ -401,18 +419,16 @@ def test_fer2013_has_seven_emotions_and_published_splits(tmp_path):
 
 def test_fer2013_compares_pixels_and_not_how_they_are_written(tmp_path):
     pixels = ["0 1 2 3", "00 1  2 3", "4 4 4 4", "4 4 4 4 ", "5 5 5 5", "0 1 2 3", "6 6 6 6"]
-    usages = ["Training"] * 3 + ["PublicTest"] * 2 + ["PrivateTest"] + ["Training"]
-    path = table(tmp_path, fer([3] * 7, usages, pixels))
+    pixels.append("7 7 7 7")
+    usages = ["Training"] * 3 + ["PublicTest"] * 2 + ["PrivateTest"] + ["Training"] * 2
+    path = table(tmp_path, fer([3] * 7 + [4], usages, pixels))
     frame, counts = structure("fer2013", {"fer2013.csv": path}, "emotion")
     reasons = frame.set_index("member")["drop_reason"]
     assert reasons.sort_index().tolist() == [
         "duplicate_of_test",
         "duplicate_of_test",
         "duplicate_of_val",
-        "",
-        "",
-        "",
-        "",
+        *[""] * 5,
     ]
     assert counts["dropped"] == {"duplicate_of_test": 2, "duplicate_of_val": 1}
     assert counts["duplicates"] == 3
@@ -458,7 +474,9 @@ def complete(splits, labels=None, groups=None, content=None, **shares):
         ({"train": 100}, {"train": 60, "val": 20, "test": 20}),
         ({"train": 80, "val": 1, "test": 7}, {"train": 80, "val": 1, "test": 7}),
         ({"": 100}, {"train": 60, "val": 20, "test": 20}),
-        ({"": 10, "train": 80, "test": 7}, {"train": 86, "val": 2, "test": 9}),
+        # Few rows without a split do not stand in for a split that is not published.
+        ({"": 10, "train": 80, "test": 7}, {"train": 66, "val": 22, "test": 9}),
+        ({"": 10, "train": 80, "val": 3, "test": 7}, {"train": 86, "val": 5, "test": 9}),
     ],
 )
 def test_missing_splits_are_carved_out_of_train_and_no_others(published, sizes):
@@ -480,25 +498,44 @@ def test_a_split_is_carved_out_by_group_and_by_class():
 
 
 def test_rows_without_a_split_go_with_published_ones_of_their_group_or_picture():
-    found = complete(
-        ["test", "val", "train", "", "", "", ""],
-        groups=["p", "q", "r", "p", "q", "s", "s"],
-        content=[b"1", b"2", b"3", b"4", b"5", b"3", b"6"],
+    found, reasons = follow_published(
+        ["test", "val", "train", "", "", "", "", ""],
+        groups=["p", "q", "r", "p", "q", "s", "s", "t"],
+        content=[b"1", b"2", b"3", b"4", b"5", b"3", b"6", b"7"],
     )
-    # The last row has nothing of a published one, but the person of a row that has.
-    assert found == ["test", "val", "train", "test", "val", "train", "train"]
+    # The last but one has nothing of a published row, but the person of a row that has.
+    assert found == ["test", "val", "train", "test", "val", "train", "train", ""]
+    assert not any(reasons)
 
 
 def test_a_repeat_without_a_split_gives_way_to_published_ones():
     splits = ["test", "val", "train", "", "", "", ""]
     content = [b"1", b"2", b"3", b"1", b"2", b"3", b"4"]
-    reasons = drop_repeats(splits, content)
+    _, reasons = follow_published(splits, list("abcdefg"), content)
     assert reasons == ["", "", "", "duplicate_of_test", "duplicate_of_val", "", ""]
 
 
+def test_whose_picture_is_dropped_goes_with_it_all_the_same():
+    # Of p one picture is the published test's; of q one is, and another the published train's.
+    found, reasons = follow_published(
+        ["train", "test", "test", "", "", "", "", "", ""],
+        groups=["a", "b", "c", "p", "p", "q", "q", "q", "r"],
+        content=[b"1", b"2", b"3", b"2", b"4", b"3", b"1", b"5", b"6"],
+    )
+    assert reasons[3:] == [
+        *("duplicate_of_test", ""),
+        *("duplicate_of_test", "between_splits", "between_splits"),
+        "",
+    ]
+    assert (found[4], found[8]) == ("test", "")
+
+
 def test_groups_that_straddle_published_splits_are_refused():
-    with pytest.raises(GraftError, match="the group 'p' stands in both train and test"):
-        complete(["train", "test", ""], groups=["p", "p", "q"])
+    splits, groups = ["train"] * 40 + ["test"], [f"{row}" for row in range(41)]
+    # Told of as published, though its training row is one of those that val is carved out of.
+    groups[40] = groups[complete(splits, groups=groups).index("val")]
+    with pytest.raises(GraftError, match=f"the group '{groups[40]}' stands in both train and test"):
+        complete(splits, groups=groups)
 
 
 def test_a_class_that_is_not_published_for_training_is_refused():
@@ -508,10 +545,11 @@ def test_a_class_that_is_not_published_for_training_is_refused():
 
 def test_a_class_of_the_unpublished_rows_may_have_its_training_rows_among_the_published():
     # b's only unpublished row is bound to a larger group of a's, which may land anywhere.
-    labels = ["b"] * 3 + ["a"] * 30 + ["a", "b"]
-    groups = [f"g{row}" for row in range(33)] + ["both", "both"]
-    found = complete([*["train"] * 3, *[""] * 32], labels, groups)
-    assert found[:3] == ["train"] * 3 and found[-1] == found[-2]
+    labels = ["b"] * 5 + ["a"] * 30 + ["a", "b"]
+    groups = [f"g{row}" for row in range(35)] + ["both", "both"]
+    published = [*["train"] * 3, "val", "test"]
+    found = complete([*published, *[""] * 32], labels, groups)
+    assert found[:5] == published and found[-1] == found[-2]
 
 
 ROWS = st.lists(
@@ -532,12 +570,11 @@ def test_completed_splits_never_straddle_and_do_not_depend_on_the_order(rows, sh
     def run(rows):
         splits, labels, groups, content = map(list, zip(*rows, strict=True))
         content = [str(picture).encode() for picture in content]
-        keep = [not reason for reason in drop_repeats(splits, content)]
-        kept = [row for row, stays in zip(rows, keep, strict=True) if stays]
-        columns = [[row[i] for row in kept] for i in (0, 1, 2)]
-        columns[2] = [f"group {group}" for group in columns[2]]
-        content = [str(row[3]).encode() for row in kept]
-        return kept, complete(*columns, content)
+        groups = [f"group {group}" for group in groups]
+        columns = [*follow_published(splits, groups, content), labels, groups, content]
+        stay = [row for row, reason in enumerate(columns.pop(1)) if not reason]
+        columns = [[column[row] for row in stay] for column in columns]
+        return [rows[row] for row in stay], complete(*columns)
 
     try:
         kept, found = run(rows)
@@ -561,7 +598,7 @@ def test_mixed_rows_are_split_and_counted_by_the_structure_stage(tmp_path):
     # Every picture is there twice: published first, then without a split, or the other way.
     splits = ["train", "", "", "test", "val", "", "", "", "train", "train", "", ""]
     rows = [
-        Candidate("x-images-idx3-ubyte", f"{n:05d}", "0", f"g{n}", split=split)
+        Candidate("x-images-idx3-ubyte", f"{n:05d}", f"{n > 7}", f"g{n}", split=split)
         for n, split in enumerate(splits)
     ]
     frame, counts = build(rows, archives, split=SPLIT, shards={})

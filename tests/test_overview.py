@@ -326,7 +326,7 @@ def test_verification_makes_an_overview_again_from_fits_and_predictions(tmp_path
     found["rows"][0]["test"]["accuracy"]["mean"] = 0.99
     seal(folder / "overview.seal.json", {}, recipe, found, digests)
     (problem,) = verification.verify_results(tmp_path / "results")
-    assert "rows is not what the fits and predictions gives again" in problem.sentence
+    assert "rows is not what comes out of the fits and predictions again" in problem.sentence
     (tmp_path / "results/experiments/a/fine_tuning/0/history.csv").unlink()
     told = [p.sentence for p in verification.verify_results(tmp_path / "results")]
     assert any("history.csv is missing" in sentence for sentence in told)

@@ -4,6 +4,7 @@ import base64
 import copy
 import csv
 import json
+import os
 import tarfile
 from html.parser import HTMLParser
 
@@ -43,6 +44,8 @@ def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **pr
     its description."""
     torch.manual_seed(0)
     network = Network("vgg_mini", cut, HEAD, len(CLASSES), size).eval()
+    detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
+    detection = {"detector": detector, "device": "cpu"}
     description = {
         "architecture": "vgg_mini",
         "cut": cut,
@@ -61,17 +64,11 @@ def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **pr
         "preparation": {
             "crop": crop,
             "size": 48,
-            "detector": {
-                "name": "mtcnn" if crop == "aligned_face" else "none",
-                "min_score": 0.5,
-                "margin": 1.0,
-                "batch_size": 4,
-            },
-            "device": "cpu",
             "image_size": size,
             "grayscale": False,
             "equalize": False,
         }
+        | (detection if crop == "aligned_face" else {})
         | preparation,
     }
     transform = Transform.from_dict(description["transform"])
@@ -136,6 +133,22 @@ def run(tmp_path):
         return found, read(table), Page(page)
 
     return predict
+
+
+def test_files_with_odd_endings_are_counted(tmp_path):
+    (tmp_path / "notes.TXT").touch()
+    (tmp_path / ".hidden").touch()
+    with open(os.path.join(os.fsencode(tmp_path), b"x.\xff"), "wb"):
+        pass
+    assert predictions.others(tmp_path) == {".txt": 1, ".\ufffd": 1, "hidden": 1}
+
+
+@pytest.mark.parametrize("description", [[1], {"classes": 5}, {"architecture": "vgg_mini"}])
+def test_a_file_with_another_description_is_no_model(tmp_path, description):
+    path = tmp_path / "model.safetensors"
+    networks.save(path, {"a": torch.ones(1)}, description)
+    with pytest.raises(GraftError, match="no model that the train stage wrote"):
+        predictions.Model(path, device="cpu", precision="fp32", batch_size=1)
 
 
 @pytest.mark.parametrize(
@@ -352,12 +365,14 @@ def test_the_target_predicts_a_folder_and_follows_it(tmp_path, drawn):
     }
     overlay.write_text(json.dumps(few))
     told = project.snakemake("predict", check=False)
-    assert "graft predict: config: predict.pictures is missing; name your folder" in told
+    assert "config: predict.pictures is missing; name your folder" in told
 
     asked = {"pictures": "photos", "experiment": "portraits_identity", "mode": "from_scratch"}
     overlay.write_text(json.dumps({**few, "predict": asked}))
-    # Without the folder nothing is trained for nothing: the job comes first, and fails.
-    assert planned(project.dry_run("predict")) == {"predict": 1}
+    # Without the folder nothing starts, so nothing is trained for nothing.
+    told = project.snakemake("predict", check=False)
+    assert "predict.pictures is 'photos', where there is no folder" in told
+    assert not planned(told)
 
     photos = project.folder / "photos"
     photos.mkdir()
@@ -377,9 +392,12 @@ def test_the_target_predicts_a_folder_and_follows_it(tmp_path, drawn):
     (photos / "blank.png").unlink()
     assert planned(project.dry_run("all_predict")) == {"predict": 1, "all_predict": 1}
     # A model file needs no experiment, and whoever has it needs nothing else.
-    overlay.write_text(
-        json.dumps({"predict": {"pictures": "photos", "model": f"results/{model[:-4]}safetensors"}})
-    )
+    by_file = {"model": f"results/{model[:-4]}safetensors"}
+    overlay.write_text(json.dumps({"predict": {"pictures": "photos", **by_file}}))
     project.snakemake("predict")
     again = read(project.results / "predict/predictions.csv")
     assert again == [row for row in rows if row["picture"] != "blank.png"]
+    # A slip of the pen leaves the predictions that stand there.
+    overlay.write_text(json.dumps({"predict": {"pictures": "photo", **by_file}}))
+    project.snakemake("predict", check=False)
+    assert read(project.results / "predict/predictions.csv") == again

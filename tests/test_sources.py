@@ -227,6 +227,38 @@ def test_no_hdf5_no_layers_and_keras_3_are_told(tmp_path):
         read(tmp_path / "weights.keras")
 
 
+@pytest.mark.parametrize("where", ["file", "model_weights"])
+def test_kernels_that_theano_turned_round_are_refused(tmp_path, layers, where):
+    root = None if where == "file" else where
+    path = write_keras(tmp_path / "weights.h5", layers, root=root)
+    with h5py.File(path, "a") as file:
+        (file if root is None else file[root]).attrs["backend"] = np.bytes_("theano")
+    with pytest.raises(GraftError, match="saved by Keras on Theano"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {0: torch.ones(1)},
+        {"a": torch.ones(1).to_sparse()},
+        {"a": torch.ones(1, dtype=torch.complex64)},
+        {"a": torch.empty(1, device="meta")},
+    ],
+    ids=["number for a name", "sparse", "complex", "without values"],
+)
+def test_what_is_no_plain_tensor_is_no_state_dict(tmp_path, state):
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(GraftError, match="holds no state dict"):
+        read(tmp_path / "weights.pth")
+
+
+def test_an_empty_pth_is_told(tmp_path):
+    (tmp_path / "weights.pth").touch()
+    with pytest.raises(GraftError, match=r"weights\.pth is not a PyTorch state dict"):
+        read(tmp_path / "weights.pth")
+
+
 def test_a_link_out_of_the_file_is_not_followed(tmp_path, layers):
     write_keras(tmp_path / "other.h5", layers)
     path = write_keras(tmp_path / "weights.h5", layers)

@@ -13,7 +13,7 @@ from graft.splits import (
     SPLITS,
     assign_shards,
     check_splits,
-    drop_repeats,
+    follow_published,
     split_by_group,
     within_limit,
 )
@@ -183,7 +183,9 @@ def test_repeats_leave_the_weaker_of_two_published_splits():
         "test": [b"in test", b"in both", b"val and test", b"val and test"],
     }
     splits = [name for name, content in rows.items() for _ in content]
-    reasons = drop_repeats(splits, [picture for content in rows.values() for picture in content])
+    pictures = [picture for content in rows.values() for picture in content]
+    followed, reasons = follow_published(splits, [f"{i}" for i in range(len(splits))], pictures)
+    assert followed == splits
     to_val, to_test = "duplicate_of_val", "duplicate_of_test"
     assert reasons == ["", to_val, to_test, to_test, "", "", to_test, to_test, "", "", "", ""]
 

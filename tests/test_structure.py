@@ -398,10 +398,10 @@ def test_lfw_by_identity(lfw):
         assert set(stays[stays["label"] == name]["split"]) == {"train", "val", "test"}
     for name in ("Eve", "Flo"):
         assert "train" in set(stays[stays["label"] == name]["split"])
-    options = {"min_pictures": 4, "box": [1, 2, 3, 4.5]}
+    options = {"min_pictures": 3, "box": [1, 2, 3, 4.5]}
     frame, counts = structure(lfw, "lfw", "identity", options=options, shards={})
     assert set(frame["box"]) == {"1 2 3 4.5"}
-    assert counts["dropped"] == {"too_few_pictures": 13} and counts["kept"] == 4
+    assert counts["dropped"] == {"too_few_pictures": 7} and counts["kept"] == 10
 
 
 def test_pictures_that_are_no_jpegs_are_rows_with_a_reason(tmp_path):
@@ -470,21 +470,22 @@ def test_the_limit_drops_rows_with_a_reason(tmp_path):
 
 
 def test_published_splits_are_kept_and_freed_of_repeats(tmp_path):
-    rows, archives = plain(tmp_path, ["a"] * 6)
+    rows, archives = plain(tmp_path, [*"aaaaaab"])
     make_tar(
         archives["p.tar"],
         {
             row.member: data
-            for row, data in zip(rows, [b"1", b"2", b"3", b"2", b"4", b"1"], strict=True)
+            for row, data in zip(rows, [b"1", b"2", b"3", b"2", b"4", b"1", b"5"], strict=True)
         },
     )
-    for row, name in zip(rows, ["train", "train", "train", "val", "val", "test"], strict=True):
+    published = ["train", "train", "train", "val", "val", "test", "train"]
+    for row, name in zip(rows, published, strict=True):
         row.split = name
     frame, counts = build(rows, archives, split=SPLIT, shards={})
     reason = dict(zip(frame["member"], frame["drop_reason"], strict=True))
     assert reason["000.jpg"] == "duplicate_of_test" and reason["001.jpg"] == "duplicate_of_val"
     assert {split: sum(labels.values()) for split, labels in counts["splits"].items()} == {
-        "train": 1,
+        "train": 2,
         "val": 2,
         "test": 1,
     }
@@ -525,6 +526,13 @@ def test_what_cannot_be_built_is_one_sentence(tmp_path):
         tar.addfile(tarfile.TarInfo("000.jpg"))
     with pytest.raises(GraftError, match=r"p\.tar: holds the member '000\.jpg' twice"):
         build(rows, archives, **settings)
+
+
+def test_one_class_alone_is_refused(tmp_path):
+    rows, archives = plain(tmp_path, ["a"] * 8 + ["b"])
+    rows[-1].drop_reason = "other_class"
+    with pytest.raises(GraftError, match=r"datasets\.d: all samples .* are of the class 'a'"):
+        build(rows, archives, split=SPLIT, shards={}, dataset="d")
 
 
 def test_a_picture_that_has_changed_is_noticed():

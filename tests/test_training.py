@@ -524,3 +524,32 @@ def test_a_perceptron_on_raw_pixels_collapses_and_is_told_and_a_normalised_one_i
         told[name] = comparison.collapse_warning(measured, pd.read_csv(out / "history.csv"))
     assert told["raw"] is not None and "normalise the input" in told["raw"]
     assert told["normalised"] is None
+
+
+def test_a_batch_too_small_for_a_batch_norm_is_told(data, tmp_path):
+    with pytest.raises(GraftError, match=r"a batch of 1 is too small .* raise train\.batch_size"):
+        models.train(
+            [data / "train.h5"],
+            [data / "val.h5"],
+            tmp_path / "model.safetensors",
+            tmp_path / "history.csv",
+            source=None,
+            warm_up=None,
+            settings={
+                **settings("from_scratch", "image", batch_size=1),
+                "architecture": "resnet18",
+            },
+            seed=0,
+            name="experiments.test",
+            identity="x",
+        )
+
+
+def test_pictures_too_small_for_the_frozen_part_are_told(data, tmp_path):
+    source = tmp_path / "source.safetensors"
+    description = {"architecture": "alexnet", "transform": TRANSFORM}
+    networks.save(source, Backbone("alexnet").tensors(), description)
+    options = {"flip": False, "device": "cpu", "precision": "fp32", "batch_size": 8, "recipe": {}}
+    with pytest.raises(GraftError, match=f"{SIZE} pixels are too small for alexnet"):
+        extract(data / "val.h5", source, tmp_path / "f.h5", cut="avgpool", **options)
+    assert not (tmp_path / "f.h5").exists()

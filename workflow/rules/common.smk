@@ -1,7 +1,6 @@
 # The contracts (design, section 4): the checked config, paths, recipes, seals, and the check
 # that every rule keeps them. No rules in here.
 
-import contextlib
 import json
 import os
 import sys
@@ -177,24 +176,34 @@ def inputs_at_cut(*splits):
 def predicting_model(wildcards):
     """The model to predict with, where it is one of this workflow's own.
 
-    Without the folder there is nothing to train a model for: the job tells so at once.
+    What is missing is told here, because a job that starts removes the last predictions first.
     """
-    asked = config.get("predict", {})
-    if "experiment" not in asked or not Path(asked["pictures"]).expanduser().is_dir():
+    asked = config.get("predict")
+    try:
+        if asked is None:
+            raise GraftError(
+                "config: predict.pictures is missing; name your folder of pictures and a model "
+                "(config/README.md tells how)."
+            )
+        trees.pictures(asked["pictures"], key="predict.pictures")
+        if "model" in asked and not Path(asked["model"]).expanduser().is_file():
+            raise GraftError(
+                f"config: predict.model is {asked['model']!r}, where there is no file; name a "
+                "model.safetensors of this workflow."
+            )
+    except GraftError as error:
+        raise WorkflowError(str(error)) from None
+    if "model" in asked:
         return []
     return sealed(f"{RUN}/model.safetensors".format(**asked))
 
 
 def predict_settings(wildcards):
-    """What predictions depend on beside the model; what is missing is told by the job."""
-    asked, pictures, model = config.get("predict", {}), None, None
-    with contextlib.suppress(GraftError):
-        if "pictures" in asked:
-            pictures = trees.digest(asked["pictures"], key="predict", memory=NOTES / "predict.json")
-    with contextlib.suppress(OSError):
-        if "model" in asked:
-            model = files.sha256(Path(asked["model"]).expanduser())
-    return settings.predict(config, pictures, model)
+    """What predictions depend on beside the workflow's own model."""
+    asked = config["predict"]
+    tree = trees.digest(asked["pictures"], key="predict", memory=NOTES / "predict.json")
+    model = files.sha256(Path(asked["model"]).expanduser()) if "model" in asked else None
+    return settings.predict(config, tree, model)
 
 
 def source_model(wildcards):

@@ -18,7 +18,7 @@ rule evaluate:
         "../../envs/graft.yaml"
     threads: config["compute"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=9000,
         runtime=120,
         gpu=gpus,
     params:

@@ -16,7 +16,7 @@ rule export:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=60,
     params:
         recipe=recipe("export", lambda w: {}),

@@ -9,18 +9,16 @@ ENOUGH = 20
 
 with Job(snakemake) as job:
     split, shard = job.wildcards["part"].split("-")
-    detector = job.settings["detector"]
+    detector = {"name": "none", **job.settings.get("detector", {})}  # whole pictures need none
     job.results = faces.extract(
         data_file.kept(data_file.read(job.input("data_file")), split, int(shard)),
         named(job.inputs["raw"], job.wildcards["dataset"]),
         job.outputs.faces,
         crop=job.settings["crop"],
         size=job.settings["size"],
-        detector=detector["name"],
-        min_score=detector["min_score"],
-        margin=detector["margin"],
-        batch_size=detector["batch_size"],
-        device=job.settings["device"],
+        detector=detector.pop("name"),
+        **detector,
+        device=job.settings.get("device", "cpu"),
         recipe=job.recipe,
     )
     if job.results["rows"] >= ENOUGH:

@@ -6,17 +6,11 @@ import torch
 
 from adapter import Job
 from graft import predictions
-from graft.errors import GraftError
 
 with Job(snakemake) as job:
     spec = job.settings
-    if not spec:
-        raise GraftError(
-            "config: predict.pictures is missing; name your folder of pictures and a model "
-            "(config/README.md tells how)."
-        )
     torch.set_num_threads(spec["threads"])
-    made = job.inputs["model"]  # none where the config names a file, or the folder is missing
+    made = job.inputs["model"]  # none where the config names a file
     job.results = predictions.predict(
         Path(spec["pictures"]),
         made[0] if made else Path(spec["model"]).expanduser(),

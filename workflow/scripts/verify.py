@@ -23,9 +23,9 @@ def main() -> int:
         print(problem.sentence)
         if arguments.repair:
             verification.remove(problem, store)
-    verb = (
-        "removed; run again to make it anew" if arguments.repair else "found; `make repair` removes"
-    )
+    verb = "found; `make repair` removes them, and the next run makes them anew"
+    if arguments.repair:
+        verb = "removed; run again to make them anew"
     print(f"{len(problems)} problem(s) {verb}" if problems else "everything is as it was sealed")
     return int(bool(problems) and not arguments.repair)
 

@@ -44,6 +44,7 @@ def resolve(config: dict, schema: dict) -> dict:
     the schema knows null as a value it stays. Raises GraftError in one sentence that names the
     key and what to do.
     """
+    _check_keys(config, ())
     validator = _Validator(schema)
     config = _without_nulls(copy.deepcopy(config), schema, validator)
     errors = list(validator.iter_errors(config))
@@ -109,6 +110,17 @@ def teachers(config: dict, source: str) -> list[str]:
     return [weights["experiment"]] if "experiment" in weights else []
 
 
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping of keys to values",
+    "string": "text",
+}
+
+
 def _sentence(error: ValidationError) -> str:
     while error.context:  # of several forms that a value may have, tell of the one it is nearest to
         error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
@@ -129,6 +141,15 @@ def _sentence(error: ValidationError) -> str:
         near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(choices)}."
         return f"config: {where} is {value!r}; {hint}"
+    if error.validator == "type":
+        wanted = error.validator_value
+        names = [_KINDS[name] for name in ([wanted] if isinstance(wanted, str) else wanted)]
+        hint = ""
+        if "array" in wanted and not isinstance(error.instance, dict | list):
+            hint = f" ([{error.instance}], say)"
+        elif isinstance(error.instance, str) and {"a number", "a whole number"} & set(names):
+            hint = " (YAML reads 5e-4 as text: write 0.0005; --config '{...}' makes all text)"
+        return f"config: {where} is {error.instance!r}; give {' or '.join(names)}{hint}."
     if error.parent is None and "propertyNames" in error.absolute_schema_path:
         return (
             f"config: {error.instance!r} under {where} is not a usable name; "
@@ -180,6 +201,21 @@ def _complete(value, schema: dict, root: dict, partial: bool = False):
     return completed
 
 
+def _check_keys(value, path: tuple) -> None:
+    """YAML reads keys such as 1 and yes as numbers and truth values, which name nothing."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_keys(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                where = f"{_dotted(path)} has" if path else "it has"
+                raise GraftError(
+                    f"config: {where} the key {key!r}, which YAML does not read as text; quote it."
+                )
+            _check_keys(item, (*path, key))
+
+
 def _known(kind: str, name: str, table: dict, key: str) -> None:
     if name not in table:
         near = difflib.get_close_matches(name, list(table), n=1, cutoff=0.5)
@@ -217,6 +253,12 @@ def _check_datasets(config: dict) -> None:
                 raise GraftError(
                     f"config: {key}.files.{file} is packed from a folder, so its name must end in "
                     ".tar; rename it."
+                )
+            digests = [name for name in ("sha256", "md5", "size") if spec.get(name) is not None]
+            if "folder" in spec and digests:
+                raise GraftError(
+                    f"config: {key}.files.{file} has both folder and {digests[0]}, which is not "
+                    "checked of a folder; leave it out."
                 )
             if "render" in spec:
                 _check_render(f"{key}.files.{file}.render", spec["render"])
@@ -360,15 +402,25 @@ def _check_overviews(config: dict) -> None:
 
 
 def _check_mirrors(key: str, mirrors: list[str]) -> None:
-    if any(urlsplit(mirror).username for mirror in mirrors):
+    if any(_has_user(key, mirror) for mirror in mirrors):
         raise GraftError(
             f"config: {key} holds a user name or password, which would be logged; "
             "fetch the file by hand and put it into downloads/."
         )
 
 
+def _has_user(key: str, address: str) -> bool:
+    try:
+        return bool(urlsplit(address).username)
+    except ValueError:  # whose message may show a password
+        raise GraftError(
+            f"config: {key} holds what is neither a URL nor a path; correct its brackets and "
+            "its host."
+        ) from None
+
+
 def _check_ledger(config: dict) -> None:
-    if urlsplit(config["mlflow"]["tracking_uri"]).username:
+    if _has_user("mlflow.tracking_uri", config["mlflow"]["tracking_uri"]):
         raise GraftError(
             "config: mlflow.tracking_uri holds a user name or password, which would be logged; "
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."

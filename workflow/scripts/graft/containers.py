@@ -26,6 +26,11 @@ def members(path: str | os.PathLike) -> Iterator[Member]:
     return archives.members(path)
 
 
+def is_numbered(path: str | os.PathLike) -> bool:
+    """Whether a container's name says that its pictures are called by their numbers in it."""
+    return idx.is_images(path) or pixel_tables.is_table(path)
+
+
 def decoder(path: str | os.PathLike) -> Callable[[bytes], np.ndarray | None] | None:
     """How to turn a picture's bytes into its pixels, uint8 (height, width, 3) RGB.
 

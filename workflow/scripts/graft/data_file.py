@@ -2,7 +2,7 @@
 
 One row for each sample that the publisher lists, kept or dropped with a reason:
 
-    sample_id    16 hex digits that the member's name and the picture's bytes determine
+    sample_id    16 hex digits that the picture's name (`sample_name`) and its bytes determine
     split        train, val or test; empty for a dropped row
     shard        number of the shard within the split, from 0; empty for a dropped row
     label        the class
@@ -40,7 +40,7 @@ from graft.splits import (
     assign_shards,
     check_training,
     complete_splits,
-    drop_repeats,
+    follow_published,
     shuffle_key,
     within_limit,
 )
@@ -93,8 +93,10 @@ def sample_id(member: str, data: bytes | None) -> str:
 
 def sample_name(archive: str, member: str) -> str:
     """The name that a picture's id is made from: the member's, in a merged set after that of the
-    set it comes from, since two sets may hold the same picture under the same name."""
-    return posixpath.join(posixpath.dirname(archive), member)
+    set it comes from, since two sets may hold the same picture under the same name; and where
+    that name is only a number, after the archive's."""
+    place = archive if containers.is_numbered(archive) else posixpath.dirname(archive)
+    return posixpath.join(place, member)
 
 
 def check_sample(expected: str, member: str, data: bytes) -> None:
@@ -179,8 +181,9 @@ def build(
     Each archive is read once, front to back, one picture at a time; what stays in memory is a
     small record for each row. Reasons added to the layout's: `missing_file` (not in the
     archive; it replaces any other), `unreadable` (of no bytes), `over_limit`, and beside
-    published splits `duplicate_of_test` and `duplicate_of_val` (see `splits.drop_repeats`; how
-    the rows without a published split get theirs, see `splits.complete_splits`).
+    published splits `duplicate_of_test`, `duplicate_of_val` and `between_splits` (see
+    `splits.follow_published`; how the rows that are left without a split get theirs, see
+    `splits.complete_splits`).
 
     Two pictures are the same if their bytes are, or their pixels where a container holds those
     instead of image files (see `containers`).
@@ -188,7 +191,7 @@ def build(
     Returns the frame (see `read`) and the counts {"published": n, "kept": n, "dropped":
     {reason: n}, "splits": {split: {label: n}}, "duplicates": n}; duplicates are the rows fit
     for a split whose picture is the same as an earlier one's. Raises GraftError for unusable
-    archives or splits, and if no sample is left.
+    archives or splits, and if no sample is left, or samples of one class only.
     """
     rows = [
         _Row(c.archive, c.member, c.label, c.group, c.box, c.drop_reason, c.split)
@@ -202,6 +205,11 @@ def build(
     _limit(kept_rows, limit, split["seed"], dataset)
     kept_rows = _not_dropped(rows, dataset)
     _shard(kept_rows, shards, split["seed"], dataset)
+    if len(found := {row.label for row in kept_rows}) < 2:
+        raise GraftError(
+            f"datasets.{dataset}: all samples that are left are of the class {found.pop()!r}, and "
+            f"there is nothing to tell apart; correct datasets.{dataset}.classes, label or files."
+        )
 
     dropped_rows = [row for row in rows if row.drop_reason]
     for row in dropped_rows:
@@ -301,8 +309,9 @@ def _split(rows: Sequence[_Row], split: Mapping[str, float], dataset: str) -> No
                 f"{row.member}: its published split {row.split!r} is none of {', '.join(SPLITS)}; "
                 f"correct the published splits of datasets.{dataset}."
             )
-    for row, reason in zip(rows, drop_repeats(*_columns(rows, "split content")), strict=True):
-        row.drop_reason = reason
+    followed = follow_published(*_columns(rows, "split group content"))
+    for row, name, reason in zip(rows, *followed, strict=True):
+        row.split, row.drop_reason = name, reason
     rows = [row for row in rows if not row.drop_reason]
     found = complete_splits(
         *_columns(rows, "split label group content"),

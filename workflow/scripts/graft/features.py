@@ -44,7 +44,11 @@ def extract(
     images = Pack(pack)
     views = 2 if flip else 1
     with hdf5.create(destination, recipe) as file:
-        shape = _shape(frozen, transform, images.array, device, precision)
+        try:
+            shape = _shape(frozen, transform, images.array, device, precision)
+        except RuntimeError:  # a pooling finds nothing left to pool
+            size = transform.size or images.array.shape[1]
+            raise networks.too_small(description["architecture"], size) from None
         features = hdf5.contiguous(file, "features", (len(images), views, *shape), np.float16)
         for start in tqdm(range(0, len(images), batch_size), desc=f"{cut} features"):
             batch = torch.from_numpy(images.read(np.s_[start : start + batch_size]))

@@ -46,6 +46,7 @@ _GREY, _LIGHT = "#5F6368", "#E3E5E8"
 _STYLE = {
     "svg.hashsalt": "graft",
     "svg.fonttype": "path",  # looks the same whatever fonts the reader's machine has
+    "text.parse_math": False,  # a dollar in a title or a class is a dollar
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,

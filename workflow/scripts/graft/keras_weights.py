@@ -6,7 +6,8 @@ width, in, out), and a dense layer behind a flattening counts its inputs in the 
 width, channel. Only arrays are read: the model's description and what it may hold of code is
 never looked at, and no link out of the file is followed.
 
-Only architectures are known here that compute the same in both worlds. Keras's ResNet,
+Only architectures are known here that compute the same in both worlds (SqueezeNet at sizes where
+its poolings leave no rest, such as 224: Keras drops it, torchvision does not). Keras's ResNet,
 Inception, MobileNet and EfficientNet pad, stride and normalise otherwise than torchvision's.
 """
 
@@ -152,6 +153,11 @@ def _layers(path: Path, file: h5py.File) -> dict[str, list[h5py.Dataset]]:
         raise GraftError(
             f"{path.name} lists no layer_names, so it is not in the layout of Keras 1 and 2; "
             "save its weights as .h5 with such a version."
+        )
+    if "theano" in _texts([root.attrs.get("backend", file.attrs.get("backend", ""))]):
+        raise GraftError(
+            f"{path.name} was saved by Keras on Theano, which turns kernels round; save its "
+            "weights again on TensorFlow."
         )
     layers = {}
     for name in _texts(root.attrs["layer_names"]):

@@ -174,12 +174,16 @@ class Network(nn.Module):
             with torch.no_grad():
                 maps = torch.func.functional_call(self.backbone, shapes, (picture,))
         except RuntimeError:  # a pooling finds nothing left to pool
-            raise GraftError(
-                f"pictures of {image_size} pixels are too small for "
-                f"{self.backbone.architecture}; raise the data set's image_size."
-            ) from None
+            raise too_small(self.backbone.architecture, image_size) from None
         self.backbone.train()
         return Pool(pool)(maps).shape[1]
+
+
+def too_small(architecture: str, image_size: int) -> GraftError:
+    return GraftError(
+        f"pictures of {image_size} pixels are too small for {architecture}; raise the data set's "
+        "image_size, or the source's transform.size where that is set."
+    )
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], description: dict) -> None:

@@ -23,7 +23,7 @@ LONGEST_LINE = 1 << 24
 """Bytes; what has no end of line for so long is no table, and would fill the memory."""
 
 # A cell with the comma after it: within quotes, or as it stands.
-_CELL = re.compile(rb'[ \t]*"([^"]*)"[ \t]*,|([^",]*),')
+_CELL = re.compile(rb'[ \t]*+"([^"]*+)"[ \t]*+,|([^",]*+),')
 
 
 class Row(NamedTuple):
@@ -141,10 +141,14 @@ def _shown(names: Sequence[str]) -> str:
 
 def _cells(line: bytes) -> list[tuple[bytes, int]]:
     """(text, where it starts) of every cell; none if quotes do not match."""
-    found = list(_CELL.finditer(line + b","))
-    if not found or sum(len(match[0]) for match in found) != len(line) + 1:
-        return []
-    return [(match[match.lastindex], match.start(match.lastindex)) for match in found]
+    line, found, end = line + b",", [], 0
+    while end < len(line):
+        match = _CELL.match(line, end)
+        if match is None:
+            return []
+        found.append((match[match.lastindex], match.start(match.lastindex)))
+        end = match.end()
+    return found
 
 
 def _values(text: bytes) -> np.ndarray | None:

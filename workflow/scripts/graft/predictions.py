@@ -44,7 +44,7 @@ class Model:
             network, self.description = models.load(path)
             self.classes: list[str] = self.description["classes"]
             self._preparation = self.description["preparation"]
-        except KeyError:
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise GraftError(
                 f"{path} is a safetensors file, but no model that the train stage wrote; name a "
                 "model.safetensors of this workflow."
@@ -52,7 +52,7 @@ class Model:
         self._network: Network = network.to(device)
         self._transform = Transform.from_dict(self.description["transform"])
         self._device, self._precision, self._batch_size = device, precision, batch_size
-        detector = dict(self._preparation["detector"])
+        detector = {"name": "none", **self._preparation.get("detector", {})}
         self.crop = Cropper(
             self._preparation["crop"],
             self._preparation["size"],
@@ -147,7 +147,8 @@ def others(folder: Path) -> dict[str, int]:
         found["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".") and not is_picture(name)]
-        found.update(os.path.splitext(name)[1].lower() or "without an ending" for name in shown)
+        endings = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
+        found.update(ending.decode(errors="replace") or "without an ending" for ending in endings)
     return {kind: number for kind, number in sorted(found.items()) if number}
 
 

@@ -94,7 +94,11 @@ def cuts(config: dict) -> list[tuple[str, str, str]]:
 
 def folders(config: dict) -> list[tuple[str, str]]:
     """(dataset, file) of the files to pack from folders, for the datasets that are needed."""
-    needed = [member for dataset in datasets(config) for member in members(config, dataset)]
+    wanted = datasets(config)
+    if "experiment" in config.get("predict", {}):  # which is trained for it, if need be
+        for name in configs.ancestry(config, config["predict"]["experiment"]):
+            wanted.append(config["experiments"][name]["dataset"])
+    needed = [member for dataset in wanted for member in members(config, dataset)]
     return [
         (dataset, file)
         for dataset in dict.fromkeys(needed)
@@ -140,12 +144,10 @@ def _read_as(config: dict, dataset: str) -> dict:
 
 def faces(config: dict, dataset: str) -> dict:
     spec = config["datasets"][dataset]
-    return {
-        "crop": spec["crop"],
-        "size": spec["crop_size"] or spec["image_size"],
-        "detector": spec["detector"],
-        "device": config["compute"]["device"],
-    }
+    found = {"crop": spec["crop"], "size": spec["crop_size"] or spec["image_size"]}
+    if spec["crop"] == "whole":  # asks no detector
+        return found
+    return {**found, "detector": spec["detector"], "device": config["compute"]["device"]}
 
 
 def pack(config: dict, dataset: str) -> dict:
@@ -270,11 +272,8 @@ def _overviewed(config: dict, experiment: str) -> dict:
     }
 
 
-def predict(config: dict, pictures: str | None, model: str | None) -> dict:
-    """`pictures` and `model` are the digests of the folder and of the model file, where there
-    are such. Empty if the config does not ask for predictions."""
-    if "predict" not in config:
-        return {}
+def predict(config: dict, pictures: str, model: str | None) -> dict:
+    """`pictures` and `model` are the digests of the folder and of the model file, if any."""
     asked, compute = config["predict"], config["compute"]
     return {
         "pictures": asked["pictures"],

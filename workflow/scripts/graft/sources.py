@@ -51,14 +51,24 @@ def read(
     except Exception as error:  # torch.load raises almost anything on a damaged file
         raise GraftError(
             f"{path.name} is not a PyTorch state dict of plain tensors "
-            f"({str(error).splitlines()[0]}); publish it as safetensors or a state dict."
+            f"({(str(error).splitlines() or [type(error).__name__])[0]}); publish it as "
+            "safetensors or a state dict."
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(torch.is_tensor(v) for v in loaded.values()):
-        raise GraftError(f"{path.name} holds no state dict (names mapped to tensors).")
+    if not isinstance(loaded, dict) or not all(map(_is_named, loaded, loaded.values())):
+        raise GraftError(f"{path.name} holds no state dict (names mapped to plain tensors).")
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def _is_named(name, value) -> bool:
+    return (
+        isinstance(name, str)
+        and torch.is_tensor(value)
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_complex() or value.is_meta)
+    )
 
 
 def normalise(

@@ -64,13 +64,11 @@ def complete_splits(
     seed: int,
     dataset: str = "*",
 ) -> np.ndarray:
-    """Give a split to the rows that were published without one, for which it is "".
+    """Give a split to the rows that have none yet (see `follow_published`), for which it is "".
 
-    Rows keep the split they were published in. Another row goes with published ones if they
-    share a group or a picture; the rest is dealt as `split_by_group` does. If some rows were
-    published in splits and now none at all is in val, or in test, that split is carved out of
-    train in the same way: `fractions` then say how much of both it gets. Returns and raises
-    what `split_by_group` does.
+    Those are dealt as `split_by_group` does, the others keep theirs. If there are others and
+    none of them is in val, or in test, that split is carved out of their train in the same way:
+    `fractions` then say how much of both it gets. Returns and raises what `split_by_group` does.
     """
     if not any(splits):
         return split_by_group(
@@ -83,37 +81,51 @@ def complete_splits(
         columns = [[column[row] for row in rows] for column in (labels, groups, content)]
         complete[rows] = _split_units(*columns, shares, seed)
 
-    component = _components(groups, content)
-    published = {unit: split for unit, split in zip(component, splits, strict=True) if split}
-    complete = np.array(
-        [split or published.get(unit, "") for unit, split in zip(component, splits, strict=True)],
-        dtype=object,
-    )
-    deal(np.flatnonzero(complete == ""), SPLITS)
-    present = set(complete)
-    if missing := [split for split in SPLITS[1:] if split not in present]:
-        deal(np.flatnonzero(complete == "train"), ["train", *missing])
+    complete = np.array(splits, dtype=object)
+    published = np.flatnonzero(complete != "")
+    columns = [[column[row] for row in published] for column in (splits, groups, content)]
+    check_splits(*columns, dataset=dataset)
+    train, free = np.flatnonzero(complete == "train"), np.flatnonzero(complete == "")
+    if missing := [split for split in SPLITS[1:] if split not in splits]:
+        deal(train, ["train", *missing])
+    deal(free, SPLITS)
     check_splits(complete, groups, content, dataset=dataset)
     check_training(labels, complete, dataset=dataset)
     return complete
 
 
-def drop_repeats(splits: Sequence[str], content: Sequence[bytes]) -> list[str]:
-    """For published splits: why a row must go so that no picture stands in two of them.
+def follow_published(
+    splits: Sequence[str], groups: Sequence[str], content: Sequence[bytes]
+) -> tuple[list[str], list[str]]:
+    """What published splits ask of all rows: (the rows' splits, why rows must go).
 
     A picture that is also in the test split is dropped from train and val
     (`duplicate_of_test`), one that is also in val from train (`duplicate_of_val`); a row that
-    was published without a split ("") is treated like one of train. Returns one reason for each
-    row, "" where the row stays.
+    was published without a split ("") is treated like one of train. The others of those rows
+    take the split that common groups and pictures link them to, dropped rows' links as well:
+    who is on a picture stays the same. One that is linked to two splits is dropped
+    (`between_splits`), one that is linked to none stays "". A reason is "" where the row stays.
     """
     held = {split: set() for split in (*SPLITS, "")}
     for split, picture in zip(splits, content, strict=True):
         held[split].add(picture)
     outrank = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
-    return [
+    reasons = [
         next((f"duplicate_of_{other}" for other in outrank[split] if picture in held[other]), "")
         for split, picture in zip(splits, content, strict=True)
     ]
+    component = _components(groups, content)
+    reached: defaultdict[int, set[str]] = defaultdict(set)
+    for unit, split, reason in zip(component, splits, reasons, strict=True):
+        if split and not reason:
+            reached[unit].add(split)
+    followed = list(splits)
+    for row, (unit, split) in enumerate(zip(component, splits, strict=True)):
+        if split == "" and len(reached[unit]) == 1:
+            (followed[row],) = reached[unit]
+        elif split == "" and reached[unit]:
+            reasons[row] = reasons[row] or "between_splits"
+    return followed, reasons
 
 
 def check_splits(

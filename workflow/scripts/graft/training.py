@@ -330,7 +330,7 @@ class _Candidate:
             with torch.autocast(
                 self.train_batches.device, torch.bfloat16, enabled=self.precision == "bf16"
             ):
-                found = self.network(inputs)
+                found = self._forward(inputs)
             loss = functional.cross_entropy(found.float(), labels)
             self.optimizer.zero_grad()
             loss.backward()
@@ -338,6 +338,15 @@ class _Candidate:
             total += loss.item() * len(indices)
             right += int((found.argmax(1) == labels).sum())
         return total / len(rows), right / len(rows)
+
+    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        try:
+            return self.network(inputs)
+        except ValueError as error:  # a batch norm with one value has no variance
+            raise GraftError(
+                f"a batch of {len(inputs)} is too small for this network at this size ({error}); "
+                "raise train.batch_size or the data set's image_size."
+            ) from None
 
     def _keep(self, row: dict) -> None:
         """Remember the best epoch, and the weights of the one that would be the model."""

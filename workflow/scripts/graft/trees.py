@@ -6,10 +6,12 @@ tar holds no times, owners or modes: equal trees give equal bytes.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import lzma
 import os
+import posixpath
 import stat
 import struct
 import tarfile
@@ -129,6 +131,11 @@ def unpack_zip(source: str | os.PathLike, destination: str | os.PathLike) -> int
     try:
         with zipfile.ZipFile(source) as published, _tar(destination) as tar:
             for info in published.infolist():
+                if (
+                    info.orig_filename.endswith("/")
+                    and posixpath.normpath(info.orig_filename) == "."
+                ):
+                    continue
                 name = _checked(source, info)
                 if info.is_dir():
                     _add(tar, name + "/")
@@ -140,7 +147,10 @@ def unpack_zip(source: str | os.PathLike, destination: str | os.PathLike) -> int
                 raise EOFError("it holds no file")
     except FileNotFoundError as error:
         raise GraftError(f"{source} does not exist: download it first") from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # Damage may send a seek to before the file; any other trouble is the disk's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise GraftError(
             f"{source} is damaged or no zip file that can be unpacked ({error}): delete it and "
             "download it again, or unpack it by hand and give its folder instead"

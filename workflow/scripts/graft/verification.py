@@ -147,7 +147,7 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
         return
     for key, value in again.items():
         if not _close(value, record.get(key)):
-            yield f"{path}: {key} is not what {source} gives again."
+            yield f"{path}: {key} is not what comes out of {source} again."
 
 
 def _overviewed(path: Path, record: dict) -> dict[str, Findings]:

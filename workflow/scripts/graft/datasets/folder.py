@@ -69,7 +69,7 @@ def rows(
 
 class _Tree:
     """What an archive holds: `files` by name, and of these, hidden ones left out, the `pictures`;
-    the `folders` that it lists; and `root`, which holds all pictures, or "".
+    the `folders` that it lists; and `root`, which holds all pictures that lie in a folder, or "".
 
     Names of folders end with "/".
     """
@@ -87,8 +87,8 @@ class _Tree:
             self.files[member.name] = member
             if is_picture(member.name) and not hidden:
                 self.pictures.append(member.name)
-        tops = {_head(name) for name in self.pictures}
-        self.root = f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
+        tops = {_head(name) for name in self.pictures} - {""}
+        self.root = f"{tops.pop()}/" if len(tops) == 1 else ""
 
 
 def _by_folder(archive: str, tree: _Tree) -> Iterator[Candidate]:
@@ -97,8 +97,8 @@ def _by_folder(archive: str, tree: _Tree) -> Iterator[Candidate]:
     depth = 2 if splits else 1  # of the class folders below the top
 
     def way(name: str) -> tuple[str, ...]:
-        """The folders from the top to a class folder or what lies below it."""
-        return tuple(name[len(top) :].split("/")[:-1][:depth])
+        """The folders from the top to a class folder or what lies below it; none beside it."""
+        return tuple(name[len(top) :].split("/")[:-1][:depth]) if name.startswith(top) else ()
 
     filled = {way(name) for name in tree.pictures}
     if not any(len(folders) == depth for folders in filled):
@@ -123,8 +123,6 @@ def _by_folder(archive: str, tree: _Tree) -> Iterator[Candidate]:
 
 def _top(tree: _Tree) -> str:
     """The folder that holds the classes or the splits: the root, or the top of the archive."""
-    if not all(name.startswith(tree.root) for name in tree.folders):
-        return ""
     # A folder that is alone is a class if no other lies in it, and it may be the only split.
     if all(_head(name, tree.root) == "" for name in tree.pictures):
         return ""
@@ -148,8 +146,8 @@ def _splits(tree: _Tree, top: str) -> dict[str, str]:
 
 
 def _head(name: str, folder: str = "") -> str:
-    """The first folder on the way from `folder` to a file; "" if it lies there itself."""
-    head, slash, _ = name[len(folder) :].partition("/")
+    """The first folder on the way from `folder` to a file; "" if it lies there or above."""
+    head, slash, _ = name.removeprefix(folder).partition("/")
     return head if slash else ""
 
 
