@@ -47,3 +47,9 @@ needs_kit = pytest.mark.skipif(
     not (KIT / "README.md").exists(),
     reason=f"the real-data kit is not at {KIT.name} beside the project",
 )
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """One store for the runs on real pictures, so that what two of them need is made once."""
+    return tmp_path_factory.mktemp("store")
