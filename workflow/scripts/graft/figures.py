@@ -352,19 +352,22 @@ def mode_comparison(comparison: Mapping) -> Figure:
     )
     axes.set_yticks(range(len(modes)), modes)
     axes.set_ylim(-0.6, len(modes) - 0.4)
-    axes.tick_params(axis="y", length=0)
     axes.margins(x=0.08)
-    axes.grid(axis="x")
-    axes.xaxis.set_major_formatter(_percent())
-    level = comparison.get("level", 0.95)
-    axes.set_xlabel(
-        f"test {comparison['metric'].replace('_', ' ')}, mean over seeds with its "
-        f"{100 * level:.3g} % interval; small dots: single seeds"
-    )
+    _estimates_axis(axes, comparison["metric"], comparison.get("level", 0.95))
     words.axis("off")
     across = blended_transform_factory(figure.transFigure, words.transAxes)
     words.text(0.015, 1, "\n".join(verdicts), va="top", linespacing=1.4, transform=across)
     return figure
+
+
+def _estimates_axis(axes, metric: str, level: float) -> None:
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(_percent())
+    axes.set_xlabel(
+        f"test {metric.replace('_', ' ')}, mean over seeds with its "
+        f"{100 * level:.3g} % interval; small dots: single seeds"
+    )
 
 
 def _estimate(axes, position: float, row: Mapping, colour: str) -> None:
@@ -445,14 +448,8 @@ def overview(found: Mapping) -> Figure:
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_ylim(-0.6, lines - 0.4)
     axes.spines["left"].set_visible(False)  # it would cross the headings
-    axes.tick_params(axis="y", length=0)
     axes.margins(x=0.06)
-    axes.grid(axis="x")
-    axes.xaxis.set_major_formatter(_percent())
-    axes.set_xlabel(
-        f"test {metric.replace('_', ' ')}, mean over seeds with its "
-        f"{100 * found['level']:.3g} % interval; small dots: single seeds"
-    )
+    _estimates_axis(axes, metric, found["level"])
     words.axis("off")
     beneath = blended_transform_factory(figure.transFigure, words.transAxes)
     words.text(0.015, 1, "\n".join(told), va="top", linespacing=1.4, transform=beneath)
