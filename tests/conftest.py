@@ -2,20 +2,18 @@
 
 import copy
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from graft.config import checks as configs
+
 # Tests run beside the jobs they start; spinning threads would only slow both down.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-
-from graft import config as configs  # noqa: E402
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from conftest import KIT, needs_kit
 
-from graft import alignment, detectors, faces, hdf5, packing, packs
-from graft.archives import Archive, members
-from graft.data_file import sample_id
+from graft.core import hdf5
+from graft.datasets.table import sample_id
+from graft.download.archives import Archive, members
+from graft.images import align, crop, detect, packs
+from graft.images import pack as packing
 
 EVERY = 15
 CENTRE = "68 68 182 182"  # LFW's pictures are 2.2 times the box of the person they are named after
@@ -38,7 +40,7 @@ def lfw(tmp_path_factory):
 @pytest.fixture(scope="module")
 def extracted(lfw, tmp_path_factory):
     path = tmp_path_factory.mktemp("faces") / "test-00.h5"
-    counted = faces.extract(*lfw, path, crop="aligned_face", size=160, recipe={})
+    counted = crop.extract(*lfw, path, crop="aligned_face", size=160, recipe={})
     return path, counted
 
 
@@ -50,10 +52,10 @@ def test_every_photograph_of_lfw_has_a_face(lfw, extracted):
 def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted):
     with hdf5.open(extracted[0], "faces") as file:
         crops = hdf5.memmap(file["images"])
-    found = detectors.build("mtcnn").detect(list(crops))
-    target = alignment.template(160)
+    found = detect.build("mtcnn").detect(list(crops))
+    target = align.template(160)
     landmarks = np.stack(
-        [some.landmarks[faces.nearest(some, np.array([40, 40, 120, 135]))] for some in found]
+        [some.landmarks[crop.nearest(some, np.array([40, 40, 120, 135]))] for some in found]
     )
     eyes = landmarks[:, 1] - landmarks[:, 0]
     tilt = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
@@ -92,11 +94,11 @@ def test_faces_in_whole_photographs_are_found():
         for name, offset, size in members(tar):
             by_name[name.rsplit("/", 1)[-1]] = archive.read(offset, size)
     for name in sorted(name for name in by_name if name.endswith(".xml")):
-        pictures.append(faces.decode(by_name[name.replace(".xml", ".jpg")]))
+        pictures.append(crop.decode(by_name[name.replace(".xml", ".jpg")]))
         edges = ("xmin", "ymin", "xmax", "ymax")
         objects = ElementTree.fromstring(by_name[name]).iter("object")
         truth.append([[float(o.find(f"bndbox/{edge}").text) for edge in edges] for o in objects])
-    found = detectors.build("mtcnn", min_face=0.0).detect(pictures)
+    found = detect.build("mtcnn", min_face=0.0).detect(pictures)
     pairs = list(zip(found, truth, strict=True))
     hits = sum(_overlap(some.boxes, np.array(box)) > 0.5 for some, true in pairs for box in true)
     total, detections = sum(map(len, truth)), sum(map(len, found))

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from conftest import KIT, needs_kit
 
-from graft import containers, data_file, datasets, downloads, faces, packing
-from graft.archives import Archive
-from graft.data_file import build
-from graft.datasets.fer2013 import EMOTIONS
+from graft.core.raw_names import raw_name
+from graft.datasets import containers, samples, table
+from graft.datasets.layouts.fer2013 import EMOTIONS
+from graft.datasets.table import build
+from graft.download import mirrors
+from graft.download.archives import Archive
+from graft.images import crop, pack
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
 
@@ -21,7 +24,7 @@ pytestmark = needs_kit
 
 def unpacked(folder, *names):
     for name in names:
-        downloads.unpack_gzip(KIT / name, folder / downloads.raw_name(name.rpartition("/")[2]))
+        mirrors.unpack_gzip(KIT / name, folder / raw_name(name.rpartition("/")[2]))
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
@@ -42,7 +45,7 @@ def fer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def structured(mnist):
-    rows = datasets.rows("mnist", mnist, label="digit")
+    rows = samples.rows("mnist", mnist, label="digit")
     return build(rows, mnist, split=SPLIT, shards={"train": 2})
 
 
@@ -64,11 +67,11 @@ def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, struc
 
 def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
     frame, _ = structured
-    rows = data_file.kept(frame, "val", 0).head(1000)
-    faces.extract(rows, mnist, tmp_path / "f.h5", crop="whole", size=28, recipe={})
-    classes = data_file.classes(frame)
+    rows = table.kept(frame, "val", 0).head(1000)
+    crop.extract(rows, mnist, tmp_path / "f.h5", crop="whole", size=28, recipe={})
+    classes = table.classes(frame)
     assert classes == list("0123456789")
-    packing.write(
+    pack.write(
         tmp_path / "f.h5",
         tmp_path / "p.h5",
         image_size=28,
@@ -85,7 +88,7 @@ def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
 
 
 def test_fer2013_has_its_splits_and_its_repeats_are_reported(fer):
-    rows = datasets.rows("fer2013", fer, label="emotion")
+    rows = samples.rows("fer2013", fer, label="emotion")
     frame, counts = build(rows, fer, split=SPLIT, shards={})
     with gzip.open(KIT / "fer2013" / "fer2013.csv.gz", "rt", newline="") as file:
         published = list(csv.DictReader(file))

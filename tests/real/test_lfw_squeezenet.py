@@ -7,7 +7,8 @@ import pytest
 from conftest import KIT, ROOT, needs_kit
 from project import Project
 
-from graft import networks, verification
+from graft.models import model_file
+from graft.reporting import verify
 
 pytestmark = needs_kit
 
@@ -56,11 +57,11 @@ def test_no_person_stands_in_two_splits_and_no_sample_is_lost(project):
 
 
 def test_what_was_frozen_equals_the_published_weights(project):
-    source, _ = networks.load(project.folder / "results/sources/squeezenet1_1_kit.safetensors")
-    model, _ = networks.load(project.folder / RUNS / "feature_extraction/0/model.safetensors")
+    source, _ = model_file.load(project.folder / "results/sources/squeezenet1_1_kit.safetensors")
+    model, _ = model_file.load(project.folder / RUNS / "feature_extraction/0/model.safetensors")
     assert len(source) == 50
     assert all(model[name].numpy().tobytes() == source[name].numpy().tobytes() for name in source)
 
 
 def test_everything_is_as_it_was_sealed(project):
-    assert list(verification.verify_results(project.results)) == []
+    assert list(verify.verify_results(project.results)) == []

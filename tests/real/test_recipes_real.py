@@ -8,7 +8,7 @@ import pytest
 from conftest import KIT, ROOT, needs_kit
 from project import Project
 
-from graft import verification
+from graft.reporting import verify
 
 pytestmark = needs_kit
 
@@ -61,7 +61,7 @@ def check_pages(project: Project, overview: str, experiments: list[str]) -> None
     assert all(name in page for name in experiments)
     for name in experiments:
         assert (project.results / f"experiments/{name}/plots/summary.html").stat().st_size > 1000
-    assert list(verification.verify_results(project.results)) == []
+    assert list(verify.verify_results(project.results)) == []
 
 
 def test_neon_s_fine_tuning_hardly_moves_and_the_sweep_says_so(neon):

@@ -13,9 +13,9 @@ from PIL import Image
 from torch.nn import functional
 from torchvision import models as torchvision_models
 
-from graft import networks, sources
-from graft.backbones import Backbone
-from graft.transforms import Transform
+from graft.models import model_file, sources
+from graft.models.backbones import Backbone
+from graft.models.transforms import Transform
 
 pytestmark = needs_kit
 
@@ -74,7 +74,7 @@ def normalised(path, destination, architecture, **options):
         tensors, destination, architecture=architecture, key="sources.kit", origin={}, **options
     )
     assert not report["new"]
-    return networks.load(destination)
+    return model_file.load(destination)
 
 
 def features(source, pictures):

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from conftest import KIT, needs_kit
 
-from graft import datasets
-from graft.archives import Archive
-from graft.data_file import build, check_sample
+from graft.datasets import samples
+from graft.datasets.table import build, check_sample
+from graft.download.archives import Archive
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
 
@@ -18,7 +18,7 @@ pytestmark = needs_kit
 
 def test_wikis_metadata_filter_keeps_the_well_known_rows():
     path = KIT / "imdb-wiki" / "wiki.mat"
-    rows = list(datasets.rows("imdb_wiki", {"wiki.mat": path}, label="sex"))
+    rows = list(samples.rows("imdb_wiki", {"wiki.mat": path}, label="sex"))
     assert Counter(row.drop_reason for row in rows) == {
         "": 38_138,
         "low_face_score": 19_335,
@@ -43,7 +43,7 @@ def lfw(tmp_path_factory):
 
 
 def test_lfw_by_sex_is_split_by_person_and_by_label(lfw):
-    rows = datasets.rows("lfw", lfw, label="sex")
+    rows = samples.rows("lfw", lfw, label="sex")
     frame, counts = build(rows, lfw, split=SPLIT, shards={"train": 2})
     assert counts["published"] == counts["kept"] == 2968 and counts["dropped"] == {}
     labels = Counter(frame["label"])
@@ -62,7 +62,7 @@ def test_lfw_by_sex_is_split_by_person_and_by_label(lfw):
 
 
 def test_lfw_by_identity_has_every_class_in_training(lfw):
-    rows = datasets.rows("lfw", lfw, label="identity", options={"min_pictures": 4})
+    rows = samples.rows("lfw", lfw, label="identity", options={"min_pictures": 4})
     frame, counts = build(rows, lfw, split=SPLIT, shards={})
     assert counts["published"] == 2968
     assert counts["kept"] + counts["dropped"]["too_few_pictures"] == 2968

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from graft import features, hdf5, networks, packs
-from graft.backbones import Backbone
-from graft.compute import cpu_has_bf16
-from graft.transforms import Transform
+from graft.core import hdf5
+from graft.core.devices import cpu_has_bf16
+from graft.images import packs
+from graft.models import model_file
+from graft.models.backbones import Backbone
+from graft.models.transforms import Transform
+from graft.training import features
 
 SIDE, COUNT = 224, 16
 CAFFE = Transform(scale=1, mean=(103.939, 116.779, 123.68), std=(1, 1, 1), channels="BGR")
@@ -30,7 +33,7 @@ def folder(tmp_path_factory):
         packs.write_labels(file, np.arange(COUNT) % 2, names, names, ["no", "yes"])
     torch.manual_seed(0)
     description = {"architecture": "vgg16", "transform": CAFFE.to_dict()}
-    networks.save(folder / "source.safetensors", Backbone("vgg16").tensors(), description)
+    model_file.save(folder / "source.safetensors", Backbone("vgg16").tensors(), description)
     return folder
 
 
@@ -58,7 +61,7 @@ def stored(folder, precision):
 def direct(folder):
     """The same from the network itself, in one piece and without rounding, float32 (n, 25088)."""
     backbone = Backbone("vgg16", skip_init=True).eval()
-    backbone.load(networks.load(folder / "source.safetensors")[0])
+    backbone.load(model_file.load(folder / "source.safetensors")[0])
     pictures = torch.from_numpy(packs.Pack(folder / "pack.h5").read(np.arange(COUNT)))
     with torch.inference_mode():
         return backbone(CAFFE(pictures)).flatten(1).numpy()

@@ -14,9 +14,14 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
-from graft import architectures, compute, files, recipes, settings, trees
-from graft import config as configs
-from graft.errors import GraftError
+from graft.config import architectures
+from graft.core import devices
+from graft.core import files
+from graft.core import recipes
+from graft.config import stages
+from graft.download import folders as trees
+from graft.config import checks as configs
+from graft.core.errors import GraftError
 
 STAGES = (
     "download structure faces pack weights features train evaluate compare plots overview track "
@@ -71,7 +76,7 @@ def checked(config):
         # what the machine that started the workflow chose.
         name = f"GRAFT_{purpose.upper()}"
         if name not in os.environ:
-            chosen = compute.resolve(options["device"], options[f"{purpose}_precision"])
+            chosen = devices.resolve(options["device"], options[f"{purpose}_precision"])
             os.environ[name] = f"{chosen['device']} {chosen['precision']}"
         options["device"], options[f"{purpose}_precision"] = os.environ[name].split()
     for dataset, file, tree in users_trees(config):
@@ -83,7 +88,7 @@ def users_trees(config):
     """(dataset, file, digest) of the folders that are needed, read by who starts the workflow."""
     if "GRAFT_TREES" not in os.environ:
         found = []
-        for dataset, file in settings.folders(config):
+        for dataset, file in stages.folders(config):
             folder = config["datasets"][dataset]["files"][file]["folder"]
             key, notes = f"datasets.{dataset}.files.{file}", NOTES / f"{dataset}.{file}.json"
             try:
@@ -122,7 +127,7 @@ def seal_of(path):
 
 
 def recipe(stage, settings_of):
-    """`params: recipe=recipe("pack", lambda w: settings.pack(config, w.dataset))`."""
+    """`params: recipe=recipe("pack", lambda w: stages.pack(config, w.dataset))`."""
 
     def build(wildcards):
         inputs = workflow.get_rule(stage).input
@@ -150,7 +155,7 @@ def _role(item, wildcards):
 def need(wildcards):
     """The (dataset, source, cut) that a run of an experiment reads its inputs at."""
     experiment = config["experiments"][wildcards.experiment]
-    at = settings.cut(config, wildcards.experiment, wildcards.mode)
+    at = stages.cut(config, wildcards.experiment, wildcards.mode)
     return experiment["dataset"], experiment["source"], at
 
 
@@ -166,7 +171,7 @@ def inputs_at_cut(*splits):
                 dataset=dataset,
                 source=source,
                 cut=cut,
-                part=settings.parts(config, dataset, *splits),
+                part=stages.parts(config, dataset, *splits),
             )
         )
 
@@ -203,7 +208,7 @@ def predict_settings(wildcards):
     asked = config["predict"]
     tree = trees.digest(asked["pictures"], key="predict", memory=NOTES / "predict.json")
     model = files.sha256(Path(asked["model"]).expanduser()) if "model" in asked else None
-    return settings.predict(config, tree, model)
+    return stages.predict(config, tree, model)
 
 
 def source_model(wildcards):
@@ -218,7 +223,7 @@ def raw_files(wildcards):
     """The raw files of a data set, or of those that it merges."""
     return sealed(
         f"{DATA}/raw/{file}".format(dataset=member)
-        for member, file in settings.raw_files(config, wildcards.dataset)
+        for member, file in stages.raw_files(config, wildcards.dataset)
     )
 
 
@@ -253,7 +258,7 @@ def over_runs(pattern):
         return sealed(
             pattern.format(experiment=experiment, mode=mode, seed=seed)
             for experiment in listed
-            for mode, seed in settings.runs(config, experiment)
+            for mode, seed in stages.runs(config, experiment)
         )
 
     return find
@@ -265,7 +270,7 @@ def over_parts(pattern, *splits):
     def find(wildcards):
         dataset = wildcards.get("dataset") or config["experiments"][wildcards.experiment]["dataset"]
         return sealed(
-            expand(pattern, dataset=dataset, part=settings.parts(config, dataset, *splits))
+            expand(pattern, dataset=dataset, part=stages.parts(config, dataset, *splits))
         )
 
     return find
@@ -273,14 +278,14 @@ def over_parts(pattern, *splits):
 
 def targets(stage):
     """The seals that stand for everything a stage has to make."""
-    datasets, experiments = settings.datasets(config), settings.experiments(config)
-    runs = [(e, mode, seed) for e in experiments for mode, seed in settings.runs(config, e)]
+    datasets, experiments = stages.datasets(config), stages.experiments(config)
+    runs = [(e, mode, seed) for e in experiments for mode, seed in stages.runs(config, e)]
     match stage:
         case "download":
             return [
                 f"{DATA}/raw/{file}.seal.json".format(dataset=member)
                 for dataset in datasets
-                for member, file in settings.raw_files(config, dataset)
+                for member, file in stages.raw_files(config, dataset)
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
@@ -289,15 +294,15 @@ def targets(stage):
             return [
                 f"{DATA}/{folder}/{part}.seal.json".format(dataset=dataset)
                 for dataset in datasets
-                for part in settings.parts(config, dataset)
+                for part in stages.parts(config, dataset)
             ]
         case "weights":
-            return expand(f"{SOURCE}.seal.json", source=settings.sources(config))
+            return expand(f"{SOURCE}.seal.json", source=stages.sources(config))
         case "features":
             return [
                 f"{FEATURES}/{part}.seal.json".format(dataset=dataset, source=source, cut=cut)
-                for dataset, source, cut in settings.cuts(config)
-                for part in settings.parts(config, dataset)
+                for dataset, source, cut in stages.cuts(config)
+                for part in stages.parts(config, dataset)
             ]
         case "train" | "evaluate":
             file = {"train": "fit.json", "evaluate": "metrics.json"}[stage]
@@ -309,7 +314,7 @@ def targets(stage):
         case "overview":
             return expand(
                 f"{OVERVIEW}/overview.{{kind}}",
-                overview=settings.overviews(config),
+                overview=stages.overviews(config),
                 kind=["svg", "html", "csv", "seal.json"],
             )
         case "track":

@@ -22,6 +22,6 @@ rule evaluate:
         runtime=120,
         gpu=gpus,
     params:
-        recipe=recipe("evaluate", lambda w: settings.evaluate(config)),
+        recipe=recipe("evaluate", lambda w: stages.evaluate(config)),
     script:
         "../scripts/evaluate.py"

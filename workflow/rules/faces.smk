@@ -20,6 +20,6 @@ rule faces:
         runtime=480,
         gpu=gpus,
     params:
-        recipe=recipe("faces", lambda w: settings.faces(config, w.dataset)),
+        recipe=recipe("faces", lambda w: stages.faces(config, w.dataset)),
     script:
         "../scripts/faces.py"

@@ -67,6 +67,6 @@ rule plots:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("plots", lambda w: settings.plots(config, w.experiment)),
+        recipe=recipe("plots", lambda w: stages.plots(config, w.experiment)),
     script:
         "../scripts/plots.py"

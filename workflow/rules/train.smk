@@ -20,11 +20,11 @@ rule train:
     threads: config["compute"]["threads"]
     resources:
         # Where training logs live does not change the model.
-        ledger=json.dumps(settings.ledger(config)),
+        ledger=json.dumps(stages.ledger(config)),
         mem_mb=8000,
         runtime=1440,
         gpu=gpus,
     params:
-        recipe=recipe("train", lambda w: settings.train(config, w.experiment, w.mode)),
+        recipe=recipe("train", lambda w: stages.train(config, w.experiment, w.mode)),
     script:
         "../scripts/train.py"

@@ -14,8 +14,8 @@ from pathlib import Path
 from traceback import print_exception
 from types import SimpleNamespace
 
-from graft import compute, seals
-from graft.errors import GraftError
+from graft.core import devices, seals
+from graft.core.errors import GraftError
 
 
 class Job:
@@ -99,7 +99,7 @@ class Job:
         return json.loads(self.resources.get(name))
 
     def _check_device(self) -> None:
-        if self.settings.get("device") == "cuda" and not compute.cuda_devices():
+        if self.settings.get("device") == "cuda" and not devices.cuda_devices():
             raise GraftError(
                 "compute.device is cuda, but this machine shows no CUDA GPU; set it to auto or "
                 "cpu, or send the job where there is one."

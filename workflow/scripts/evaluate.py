@@ -1,11 +1,11 @@
 """Predict the test rows and measure how well, with intervals by bootstrap over groups."""
 
 from adapter import Job
-from graft import metrics, models
+from graft.evaluation import evaluate, metrics
 
 with Job(snakemake) as job:
     spec = job.settings
-    frame = models.predict(
+    frame = evaluate.predict(
         job.input("model"),
         job.inputs["test"],
         device=spec["device"],

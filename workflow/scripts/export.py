@@ -3,8 +3,8 @@
 import torch
 
 from adapter import Job
-from graft import onnx_models
+from graft.models import export
 
 with Job(snakemake) as job:
     torch.set_num_threads(job.threads)
-    job.results = onnx_models.write(job.input("model"), job.outputs.onnx)
+    job.results = export.write(job.input("model"), job.outputs.onnx)

@@ -1,8 +1,9 @@
 """Find one face in every picture of a part, align it, crop it, and say which had none."""
 
 from adapter import Job
-from graft import data_file, faces
-from graft.archives import named
+from graft.datasets import table
+from graft.download.archives import named
+from graft.images import crop
 
 ENOUGH = 20
 """A part of so many pictures, drawn at random, without one face means that the set has none."""
@@ -10,8 +11,8 @@ ENOUGH = 20
 with Job(snakemake) as job:
     split, shard = job.wildcards["part"].split("-")
     detector = {"name": "none", **job.settings.get("detector", {})}  # whole pictures need none
-    job.results = faces.extract(
-        data_file.kept(data_file.read(job.input("data_file")), split, int(shard)),
+    job.results = crop.extract(
+        table.kept(table.read(job.input("data_file")), split, int(shard)),
         named(job.inputs["raw"], job.wildcards["dataset"]),
         job.outputs.faces,
         crop=job.settings["crop"],
@@ -22,4 +23,4 @@ with Job(snakemake) as job:
         recipe=job.recipe,
     )
     if job.results["rows"] >= ENOUGH:
-        faces.check_any([job.results], f"datasets.{job.wildcards['dataset']}")
+        crop.check_any([job.results], f"datasets.{job.wildcards['dataset']}")

@@ -3,7 +3,7 @@
 import torch
 
 from adapter import Job
-from graft import features
+from graft.training import features
 
 with Job(snakemake) as job:
     spec = dict(job.settings)

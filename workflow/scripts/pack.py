@@ -1,13 +1,14 @@
 """Pack the crops of a part as model-ready uint8 pictures with encoded labels."""
 
 from adapter import Job
-from graft import data_file, packing
+from graft.datasets import table
+from graft.images import pack
 
 with Job(snakemake) as job:
-    job.results = packing.write(
+    job.results = pack.write(
         job.input("faces"),
         job.outputs.pack,
-        classes=data_file.classes(data_file.read(job.input("data_file"))),
+        classes=table.classes(table.read(job.input("data_file"))),
         recipe=job.recipe,
         **job.settings,
     )

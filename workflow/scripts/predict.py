@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 
 from adapter import Job
-from graft import predictions
+from graft.reporting import predict
 
 with Job(snakemake) as job:
     spec = job.settings
     torch.set_num_threads(spec["threads"])
     made = job.inputs["model"]  # none where the config names a file
-    job.results = predictions.predict(
+    job.results = predict.predict(
         Path(spec["pictures"]),
         made[0] if made else Path(spec["model"]).expanduser(),
         job.outputs.predictions,

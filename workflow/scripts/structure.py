@@ -1,14 +1,14 @@
-"""Turn published archives into data_file.csv: which samples there are, kept or dropped, and why."""
+"""Turn published archives into table.csv: which samples there are, kept or dropped, and why."""
 
 from adapter import Job
-from graft import data_file
-from graft.archives import named
-from graft.datasets import samples
+from graft.datasets import table
+from graft.datasets.samples import samples
+from graft.download.archives import named
 
 with Job(snakemake) as job:
     spec = job.settings
     archives = named(job.inputs["raw"], spec["dataset"])
-    frame, job.results = data_file.build(
+    frame, job.results = table.build(
         samples(spec, archives),
         archives,
         split=spec["split"],
@@ -16,4 +16,4 @@ with Job(snakemake) as job:
         limit=spec["limit"],
         dataset=spec["dataset"],
     )
-    data_file.write(job.outputs.data_file, frame)
+    table.write(job.outputs.data_file, frame)

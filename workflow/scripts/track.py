@@ -1,9 +1,9 @@
 """Enter an experiment into MLflow's ledger: one parent run, one child per mode and seed."""
 
 from adapter import Job
-from graft import ledger
-from graft.findings import Findings
-from graft.tracking import Ledger
+from graft.reporting import ledger
+from graft.reporting.findings import Findings
+from graft.reporting.track import Ledger
 
 with Job(snakemake) as job:
     spec = job.settings

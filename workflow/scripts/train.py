@@ -1,9 +1,9 @@
 """Train what comes after the cut, in one mode and with one seed."""
 
 from adapter import Job
-from graft import models
-from graft.errors import GraftError
-from graft.tracking import LiveRun
+from graft.core.errors import GraftError
+from graft.reporting.track import LiveRun
+from graft.training import train
 
 with Job(snakemake) as job:
     experiment, mode = job.wildcards["experiment"], job.wildcards["mode"]
@@ -19,7 +19,7 @@ with Job(snakemake) as job:
                     f"the features of {experiment} come from another source than the one that "
                     "stands there now; run `make repair`, then run again."
                 )
-        job.results = models.train(
+        job.results = train.train(
             job.inputs["train"],
             job.inputs["val"],
             job.outputs.model,
@@ -32,4 +32,4 @@ with Job(snakemake) as job:
             identity=job.identity,
             on_epoch=live.log_epoch,
         )
-models.checkpoint_of(job.outputs.model).unlink(missing_ok=True)
+train.checkpoint_of(job.outputs.model).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from graft import verification
+from graft.reporting import verify
 
 
 def main() -> int:
@@ -15,14 +15,14 @@ def main() -> int:
     parser.add_argument("--repair", action="store_true", help="remove what is damaged")
     arguments = parser.parse_args()
     store = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store"))
-    found = verification.verify_results(arguments.results)
+    found = verify.verify_results(arguments.results)
     if store.is_dir():
-        found = itertools.chain(found, verification.verify_store(store))
+        found = itertools.chain(found, verify.verify_store(store))
     problems = list(found)
     for problem in problems:
         print(problem.sentence)
         if arguments.repair:
-            verification.remove(problem, store)
+            verify.remove(problem, store)
     verb = "found; `make repair` removes them, and the next run makes them anew"
     if arguments.repair:
         verb = "removed; run again to make them anew"

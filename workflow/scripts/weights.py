@@ -4,9 +4,10 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from adapter import Job
-from graft import downloads, sources
-from graft.errors import GraftError
-from graft.files import write_json
+from graft.core.errors import GraftError
+from graft.core.files import write_json
+from graft.download import mirrors as downloads
+from graft.models import sources
 
 with Job(snakemake) as job:
     spec = job.settings

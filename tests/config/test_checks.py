@@ -1,0 +1,281 @@
+"""The config: one clear sentence for each way to get it wrong, and defaults where they belong."""
+
+import copy
+
+import pytest
+from conftest import SCHEMA, SHIPPED
+from snakemake.utils import update_config
+
+from graft.config import checks as configs
+from graft.config import stages
+from graft.core.errors import GraftError
+
+
+@pytest.fixture
+def shipped():
+    return copy.deepcopy(SHIPPED)
+
+
+def resolve(config):
+    return configs.resolve(config, SCHEMA)
+
+
+def test_the_shipped_config_is_valid_and_completed_with_defaults(shipped):
+    before = copy.deepcopy(shipped)
+    config = resolve(shipped)
+    assert shipped == before, "the given config must not be changed"
+    assert config["datasets"]["portraits"]["detector"]["min_score"] == 0.9
+    assert config["experiments"]["portraits_sex"]["train"]["optimizer"]["momentum"] == 0.9
+    assert config["experiments"]["portraits_sex"]["train"]["optimizer"]["weight_decay"] == 5e-4
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):
+    shipped["datasets"]["portraits"]["image_sise"] = 3
+    with pytest.raises(
+        GraftError, match=r"datasets\.portraits\.image_sise .* did you mean image_size\?"
+    ):
+        resolve(shipped)
+
+
+def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
+    shipped["datasets"]["portraits"]["layuot"] = shipped["datasets"]["portraits"].pop("layout")
+    with pytest.raises(GraftError, match="did you mean layout"):
+        resolve(shipped)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("run", ["portraits_sx"], "did you mean portraits_sex"),
+        ("experiments.portraits_sex.dataset", "portrait", "did you mean portraits"),
+        ("experiments.portraits_sex.source", "nowhere", "known: "),
+        ("experiments.portraits_sex.modes", ["fine_tunning"], "vgg_mini knows from_scratch"),
+        ("experiments.portraits_sex.modes", ["freeze_layer1"], "freeze_block1"),
+        ("experiments.portraits_sex.source", "vgg_mini", "no weights to transfer"),
+        (
+            "experiments.portraits_sex.train.head",
+            {"hidden": [4, 3], "activation": ["relu"]},
+            "head.activation lists 1 values for the 2 layers",
+        ),
+        ("experiments.portraits_sex.train.head", {"activation": "rely"}, "did you mean relu"),
+        ("datasets.portraits.split.train", 0.9, "sum to 1"),
+        ("experiments.portraits_sex.seeds", 3, r"seeds is 3; give a list \(\[3\], say\)"),
+        ("experiments.portraits_sex.train.lr", "5e-4", "give a number .* write 0.0005"),
+        ("datasets.portraits.detector", {"name": "none"}, "crop: whole"),
+        ("datasets.portraits.detector", {"name": "mtcn"}, "did you mean mtcnn"),
+        ("datasets.portraits.files", {"a.tar": {}}, "exactly one of url"),
+        ("sources.vgg_mini.weights", {}, "exactly one of url, torchvision"),
+        ("sources.portraits_identity.weights.seed", 7, "does not list"),
+        ("sources.portraits_identity.architecture", "vgg16", "trains vgg_mini"),
+        (
+            "experiments.portraits_sex.train.optimizer",
+            {"momentum": 0, "nesterov": True},
+            "nesterov",
+        ),
+        (
+            "datasets.portraits.files",
+            {"a.tar": {"render": {"kind": "lfw", "people": 3, "seed": 1}}},
+            "needs pictures",
+        ),
+        ("experiments.portraits_sex.train.epochs", 0, "minimum"),
+        ("datasets", {"../x": {}}, "not a usable name"),
+        ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text; quote it"),
+        ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri holds what is neither"),
+        (
+            "datasets.portraits.files",
+            {"a.tar": {"url": ["http://me:secret@[x/a"]}},
+            r"files\.a\.tar\.url holds what is neither a URL nor a path",
+        ),
+        *(
+            (
+                f"datasets.portraits.options.{name}",
+                value,
+                rf"options\.{name}\b.* (is not valid|give )",
+            )
+            for name, value in {
+                "min_age": "3",
+                "max_age": 80.5,
+                "age_groups": [20.5],
+                "crop_margin": "0.4",
+                "min_pictures": "2",
+                "box": [1, 2],
+                "table": ["x"],
+            }.items()
+        ),
+        ("datasets.portraits.options", {"min_agee": 3}, "did you mean min_age"),
+    ],
+)
+def test_each_mistake_gets_one_sentence(shipped, path, value, sentence):
+    *parents, last = path.split(".")
+    place = shipped
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(GraftError, match=sentence) as caught:
+        resolve(shipped)
+    assert "\n" not in str(caught.value)
+
+
+def test_sources_must_not_form_a_circle(shipped):
+    shipped["experiments"]["portraits_identity"]["source"] = "portraits_identity"
+    with pytest.raises(GraftError, match="circle"):
+        resolve(shipped)
+
+
+def test_a_mode_overrides_single_keys_of_the_experiments_training(shipped):
+    shipped["experiments"]["portraits_sex"]["train"]["modes"] = {
+        "fine_tuning": {"epochs": 3, "optimizer": {"momentum": 0.5}}
+    }
+    config = resolve(shipped)
+    tuned = configs.training(config, "portraits_sex", "fine_tuning")
+    plain = configs.training(config, "portraits_sex", "from_scratch")
+    assert (tuned["epochs"], tuned["optimizer"]["momentum"]) == (3, 0.5)
+    assert tuned["optimizer"]["weight_decay"] == plain["optimizer"]["weight_decay"] == 5e-4
+    assert plain["epochs"] != 3
+
+
+def test_running_an_experiment_includes_the_one_its_source_comes_from(shipped):
+    shipped["run"] = ["portraits_sex"]
+    config = resolve(shipped)
+    assert stages.experiments(config) == ["portraits_sex", "portraits_identity"]
+    assert stages.datasets(config) == ["portraits", "portraits_identity"]
+    assert stages.sources(config) == ["portraits_identity"]
+    assert stages.cuts(config) == [("portraits", "portraits_identity", "avgpool")]
+
+
+def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
+    files = shipped["datasets"]["portraits"]["files"]
+    files["wiki_crop.tar"] = {"url": ["a.tar"], "sha256": "0" * 64}
+    one = stages.download(resolve(shipped), "portraits", "wiki_crop.tar")
+    files["wiki_crop.tar"]["url"] = ["b.tar", "a.tar"]
+    assert stages.download(resolve(shipped), "portraits", "wiki_crop.tar") == one
+    files["wiki_crop.tar"]["sha256"] = "1" * 64
+    assert stages.download(resolve(shipped), "portraits", "wiki_crop.tar") != one
+
+
+def test_whole_pictures_do_not_depend_on_the_detector(shipped):
+    aligned = stages.faces(resolve(shipped), "portraits")
+    assert {"detector", "device"} <= set(aligned)
+    portraits = shipped["datasets"]["portraits"]
+    portraits["crop"] = "whole"
+    whole = stages.faces(resolve(shipped), "portraits")
+    portraits["detector"] = {"min_score": 0.5}
+    shipped["compute"]["device"] = "cuda"
+    assert stages.faces(resolve(shipped), "portraits") == whole
+    assert (whole["crop"], whole["size"]) == ("whole", aligned["size"])
+
+
+def test_recipes_of_training_can_differ_by_mode(shipped):
+    own = {
+        "balance": "upsample",
+        "warm_up": False,
+        "select": "last",
+        "schedule": {"name": "plateau", "patience": 3, "min_lr": 0.001},
+        "optimizer": {"name": "rmsprop", "alpha": 0.9},
+    }
+    shipped["experiments"]["portraits_sex"]["train"]["modes"] = {"fine_tuning": own}
+    config = resolve(shipped)
+    tuned = configs.training(config, "portraits_sex", "fine_tuning")
+    plain = configs.training(config, "portraits_sex", "feature_extraction")
+    for key, value in own.items():
+        nested = isinstance(value, dict)
+        assert tuned[key] == ({**plain[key], **value} if nested else value) != plain[key]
+    assert (plain["balance"], plain["warm_up"], plain["select"]) == ("none", True, "accuracy")
+    assert (plain["schedule"]["patience"], plain["schedule"]["min_lr"]) == (5, 0.0)
+
+
+def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipped):
+    experiment = shipped["experiments"]["portraits_sex"]
+    experiment["modes"] = ["from_scratch", "fine_tuning"]
+    shipped["run"] = ["portraits_sex"]
+    warm = resolve(shipped)
+    assert configs.warm_up(warm, "portraits_sex", "fine_tuning") == "feature_extraction"
+    assert configs.warm_up(warm, "portraits_sex", "from_scratch") is None
+    assert stages.cuts(warm) == [("portraits", "portraits_identity", "avgpool")]
+
+    # A head of another shape is no matter where none is handed over.
+    experiment["train"]["modes"] = {"fine_tuning": {"warm_up": False, "head": {"hidden": [8]}}}
+    cold = resolve(shipped)
+    assert configs.warm_up(cold, "portraits_sex", "fine_tuning") is None
+    assert stages.cuts(cold) == []
+    experiment["modes"].append("feature_extraction")
+    assert stages.cuts(resolve(shipped)) == stages.cuts(warm)
+
+
+def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
+    warm = resolve(shipped)
+    shipped["experiments"]["portraits_sex"]["train"]["warm_up"] = False
+    for mode in ("from_scratch", "feature_extraction", "fine_tuning"):
+        recipes = [stages.train(c, "portraits_sex", mode) for c in (warm, resolve(shipped))]
+        assert recipes[0] == recipes[1]
+
+
+def merged(config, overlay):
+    update_config(config, overlay)
+    return config
+
+
+def test_null_takes_a_key_away(shipped):
+    sex = shipped["experiments"]["portraits_sex"]
+    sex["train"]["modes"] = {"fine_tuning": {"epochs": 3}, "freeze_block3": {"epochs": 4}}
+    archive = {"url": ["a.tar"], "sha256": "0" * 64, "render": None}
+    overlay = {
+        "compute": None,
+        "datasets": {
+            "portraits": {
+                "limit": {"train": None},
+                "files": {"wiki_crop.tar": archive},
+                "options": {"min_face_score": None},
+            },
+            "portraits_identity": {"files": {"portraits_identity.tgz": None, "b.tgz": archive}},
+        },
+        "sources": {"imagenet_vgg16": None},
+        "experiments": {
+            "portraits_sex": {
+                "train": {"modes": {"freeze_block3": None}, "patience": None, "lr": None}
+            }
+        },
+    }
+    config = resolve(merged(shipped, overlay))
+    train = config["experiments"]["portraits_sex"]["train"]
+    assert train["modes"] == {"fine_tuning": {"epochs": 3}}
+    assert train["lr"] == 0.01, "the default again"
+    assert train["patience"] is None, "a value, where the schema has one for null"
+    assert config["compute"]["batch_size"] == 32
+    assert list(config["datasets"]["portraits_identity"]["files"]) == ["b.tgz"]
+    assert "render" not in config["datasets"]["portraits"]["files"]["wiki_crop.tar"]
+    assert "train" not in config["datasets"]["portraits"]["limit"]
+    assert "imagenet_vgg16" not in config["sources"]
+    assert config["datasets"]["portraits"]["options"] == {"crop_margin": None}, "a value"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        ({"datasets": {"portraits": {"label": None}}}, r"portraits\.label is missing"),
+        ({"datasets": {"portraits": {"lable": None}}}, "did you mean label"),
+        ({"datasets": {"portraits": None}}, "'portraits', which is not defined"),
+        ({"sources": {"imagenet_vgg16": {"weights": {"torchvision": None}}}}, "exactly one of"),
+        ({"run": [None]}, r"run\.0 is None; give text"),
+    ],
+)
+def test_a_key_that_is_needed_cannot_be_taken_away(shipped, overlay, sentence):
+    with pytest.raises(GraftError, match=sentence):
+        resolve(merged(shipped, overlay))
+
+
+def test_folders_of_an_experiment_that_is_only_predicted_with_are_packed_as_well(shipped):
+    shipped["datasets"]["mine"] = {
+        "layout": "folder",
+        "files": {"mine.tar": {"folder": "photos"}},
+        "label": "class",
+        "image_size": 32,
+    }
+    shipped["experiments"]["mine"] = {
+        "dataset": "mine",
+        "source": "vgg_mini",
+        "modes": ["from_scratch"],
+    }
+    assert stages.folders(resolve(shipped)) == []
+    shipped["predict"] = {"pictures": "others", "experiment": "mine", "mode": "from_scratch"}
+    assert stages.folders(resolve(shipped)) == [("mine", "mine.tar")]

@@ -1,0 +1,109 @@
+"""The adapter: what every script does around the library call."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from adapter import Job
+from graft.core import devices, seals
+from graft.core.errors import GraftError
+
+
+@pytest.fixture
+def snakemake(tmp_path):
+    """What Snakemake hands to a script that reads one sealed file and writes another."""
+    source = tmp_path / "in.h5"
+    source.write_bytes(b"input")
+    seals.write(
+        tmp_path / "in.seal.json",
+        {"faces": source},
+        stage="faces",
+        recipe={"settings": {}},
+        inputs={},
+        results={"kept": 3},
+        run={},
+    )
+    settings = {"image_size": 8, "device": "cpu", "nested": {"a": 1}}
+    return SimpleNamespace(
+        params=SimpleNamespace(
+            recipe={"stage": "pack", "settings": settings, "wildcards": {"part": "train-00"}}
+        ),
+        threads=1,
+        resources={"mirrors": json.dumps({"url": ["a"]})},
+        log=[str(tmp_path / "log")],
+        input={"faces": [str(source), str(tmp_path / "in.seal.json")], "warm_up": []},
+        output={"pack": str(tmp_path / "out.h5"), "seal": str(tmp_path / "out.seal.json")},
+    )
+
+
+def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemake, tmp_path):
+    given = json.dumps(snakemake.params.recipe)
+    with Job(snakemake) as job:
+        assert job.input("faces").read_bytes() == b"input"
+        assert job.record("faces")["kept"] == 3
+        assert job.inputs["warm_up"] == []
+        assert job.parameter("mirrors") == {"url": ["a"]}
+        job.settings["nested"].pop("a")  # what a script does to its settings stays its own
+        job.outputs.pack.write_bytes(b"output")
+        job.results = {"rows": 2}
+    (record,), _ = seals.check([tmp_path / "out.h5"], [tmp_path / "out.seal.json"])
+    assert record["rows"] == 2
+    assert record["seal"]["recipe"] == json.loads(given)
+    assert record["seal"]["inputs"]["faces"] == job.digests("faces")
+    assert record["seal"]["identity"] == job.identity
+    assert record["seal"]["run"]["peak_memory_mb"] > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (GraftError("x.csv is bad; mend it."), "graft pack: x.csv is bad; mend it.\n"),
+        (OSError(28, "No space left on device", "x.h5"), "No space left on device"),
+    ],
+)
+def test_an_expected_error_is_one_sentence_and_leaves_no_seal(
+    snakemake, tmp_path, capsys, error, sentence
+):
+    with pytest.raises(SystemExit) as caught, Job(snakemake):
+        raise error
+    told = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert sentence in told and told.count("\n") == 1 and "Traceback" not in told
+    assert sentence in (tmp_path / "log").read_text()
+    assert not (tmp_path / "out.seal.json").exists()
+
+
+def test_a_defect_is_raised_and_the_log_keeps_where_it_happened(snakemake, tmp_path):
+    with pytest.raises(ZeroDivisionError), Job(snakemake):
+        raise ZeroDivisionError
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_damaged_input_stops_the_job_before_it_starts(snakemake, tmp_path, capsys):
+    (tmp_path / "in.h5").write_bytes(b"inpux")
+    with pytest.raises(SystemExit), Job(snakemake):
+        pytest.fail("the body must not run")
+    assert "in.h5 does not have the sha256" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_told(snakemake, capsys, monkeypatch):
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
+    snakemake.params.recipe["settings"]["device"] = "cuda"
+    with pytest.raises(SystemExit), Job(snakemake):
+        pytest.fail("the body must not run")
+    assert "no CUDA GPU" in capsys.readouterr().err
+
+
+def test_precision_follows_the_hardware(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags : avx2 amx_bf16 amx_tile")
+    assert devices.cpu_has_bf16(cpuinfo)
+    cpuinfo.write_text("flags : avx2")
+    assert not devices.cpu_has_bf16(cpuinfo)
+    assert not devices.cpu_has_bf16(tmp_path / "none")
+    assert devices.resolve("cpu", "fp32") == {"device": "cpu", "precision": "fp32"}
+    assert devices.resolve("cuda", "auto") == {"device": "cuda", "precision": "bf16"}
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
+    assert devices.resolve("auto", "auto") == {"device": "cpu", "precision": "fp32"}

@@ -1,0 +1,242 @@
+"""Figures of merit: golden values by hand, and scikit-learn on repeated or weighted rows."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graft.core import files
+from graft.core.errors import GraftError
+from graft.evaluation import metrics
+
+
+def _random(rng, n, classes, groups, *, ties=True):
+    """A test set whose confidences are right more often than not, with equal ones in plenty."""
+    true = rng.integers(0, classes, n)
+    logits = rng.normal(size=(n, classes))
+    logits[np.arange(n), true] += 1
+    confidences = np.exp(logits)
+    if ties:
+        confidences = np.ceil(4 * confidences / confidences.max(axis=1, keepdims=True))
+    confidences /= confidences.sum(axis=1, keepdims=True)
+    return true, confidences, rng.integers(0, groups, n)
+
+
+def test_golden_values_of_a_binary_test_set():
+    # Positives (male) are rows 0, 1, 2 with confidences .9, .6, .3; negatives .6 and .2.
+    male = np.array([0.9, 0.6, 0.3, 0.6, 0.2])
+    true = np.array([1, 1, 1, 0, 0])
+    found = metrics.classification_metrics(
+        true, np.column_stack([1 - male, male]), ["female", "male"]
+    )
+
+    assert found["confusion_matrix"] == [[1, 1], [1, 2]]
+    assert found["n"] == 5
+    assert found["classes"] == ["female", "male"]
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["majority_baseline"] == pytest.approx(3 / 5)
+    assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found["macro_precision"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found["macro_recall"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    # Wins over (.6, .2): .9 two, .6 one and a half, .3 one.
+    assert found["auroc"] == pytest.approx(4.5 / 6)
+    # Thresholds .9 (1 of 1), .6 (2 of 3), .3 (3 of 4), each a third of the recall.
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert found["log_loss"] == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.4 * 0.8) / 5)
+
+
+def test_several_classes_are_ranked_one_against_the_rest():
+    # Class c never occurs, so a and b alone have an AUROC; both are told apart perfectly.
+    confidences = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
+    found = metrics.classification_metrics(np.array([0, 0, 1, 1]), confidences, list("abc"))
+    assert found["accuracy"] == 3 / 4
+    assert found["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
+    # c was predicted, so it counts, with a precision and a recall of 0.
+    assert found["macro_precision"] == pytest.approx((1 + 1 + 0) / 3)
+    assert found["macro_recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    # b: scores .7 and .3 against .3 and .1 of a: one tie.
+    assert found["auroc"] == pytest.approx((1 + 3.5 / 4) / 2)
+
+
+def test_what_cannot_be_computed_is_null_and_the_rest_is_strict_json(tmp_path):
+    confidences = np.array([[0.4, 0.6], [1.0, 0.0]], np.float32)
+    found = metrics.classification_metrics(np.array([1, 1]), confidences, ["f", "m"])
+    assert found["auroc"] is None
+    assert found["average_precision"] is None
+    assert found["balanced_accuracy"] == 1 / 2
+    assert math.isfinite(found["log_loss"])
+    found["intervals"] = metrics.bootstrap_intervals([1, 1], confidences, ["a", "b"])
+    assert found["intervals"]["auroc"] is None
+    assert found["intervals"]["accuracy"] == [0, 1]
+    files.write_json(tmp_path / "metrics.json", found | {"seeds": metrics.over_seeds([found])})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 7]), st.integers(2, 60))
+def test_weighted_metrics_are_scikit_learns_on_repeated_rows(seed, classes, n):
+    rng = np.random.default_rng(seed)
+    true, confidences, _ = _random(rng, n, classes, 5)
+    weights = rng.integers(0, 3, (n, 4)).astype(np.int32)
+    weights[rng.integers(n)] = 1  # no column is empty
+    found = metrics.weighted_metrics(true, confidences, weights)
+    for column, weight in enumerate(weights.T):
+        rows = np.repeat(np.arange(n), weight)
+        expected = metrics.classification_metrics(
+            true[rows], confidences[rows], [str(k) for k in range(classes)]
+        )
+        for name in metrics.METRICS:
+            wanted = math.nan if expected[name] is None else expected[name]
+            assert found[name][column] == pytest.approx(wanted, nan_ok=True), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 80), st.integers(1, 12))
+def test_weighted_ranking_is_scikit_learns_with_sample_weight(seed, n, distinct):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, distinct, n) / distinct
+    positive = rng.random(n) < 0.4
+    positive[:2] = True, False
+    weights = rng.random((n, 3)) + 0.01
+    auroc, average_precision = metrics.weighted_ranking(scores, positive, weights)
+    for column, weight in enumerate(weights.T):
+        assert auroc[column] == pytest.approx(
+            sklearn.metrics.roc_auc_score(positive, scores, sample_weight=weight)
+        )
+        assert average_precision[column] == pytest.approx(
+            sklearn.metrics.average_precision_score(positive, scores, sample_weight=weight)
+        )
+
+
+def test_intervals_do_not_depend_on_the_chunks(monkeypatch):
+    data = _random(np.random.default_rng(3), 120, 3, 40)
+    whole = metrics.bootstrap_intervals(*data, resamples=100, seed=5)
+    monkeypatch.setattr(metrics, "_CHUNK_ELEMENTS", 120 * 9)
+    assert metrics.chunk_sizes(100, 120) == [9] * 11 + [1]
+    assert metrics.bootstrap_intervals(*data, resamples=100, seed=5) == whole
+    assert metrics.bootstrap_intervals(*data, resamples=100, seed=6) != whole
+
+
+def test_intervals_cover_the_truth_when_people_differ():
+    # A person's pictures are right with a probability of the person's own, 0.7 on average.
+    rng = np.random.default_rng(0)
+    people, pictures, held = 60, 5, 0
+    for _ in range(200):
+        skill = rng.beta(1.4, 0.6, people)
+        right = rng.random((people, pictures)) < skill[:, None]
+        true = rng.integers(0, 2, right.size)
+        confidences = np.eye(2)[np.where(right.ravel(), true, 1 - true)]
+        low, high = metrics.bootstrap_intervals(
+            true, confidences, np.repeat(np.arange(people), pictures), resamples=300
+        )["accuracy"]
+        held += low <= 0.7 <= high
+    assert 0.90 <= held / 200 <= 0.985
+
+
+def test_rows_of_one_person_are_worth_less_than_independent_rows():
+    # Ten copies of each of 40 rows: as 40 people, or (wrongly) as 400.
+    true, confidences, _ = _random(np.random.default_rng(1), 40, 2, 40)
+    true, confidences = np.repeat(true, 10), np.repeat(confidences, 10, axis=0)
+    people = metrics.bootstrap_intervals(true, confidences, np.repeat(np.arange(40), 10))
+    rows = metrics.bootstrap_intervals(true, confidences, np.arange(400))
+    for name in metrics.METRICS:
+        assert np.ptp(people[name]) > 2 * np.ptp(rows[name]), name
+
+
+def test_one_group_has_no_interval():
+    true, confidences, _ = _random(np.random.default_rng(1), 40, 2, 1)
+    found = metrics.bootstrap_intervals(true, confidences, np.zeros(40))
+    assert found == dict.fromkeys(metrics.METRICS)
+
+
+def test_a_thousand_resamples_are_quick():
+    rng = np.random.default_rng(0)
+    for classes, limit in ((2, 3), (100, 20)):
+        data = _random(rng, 2000, classes, 800, ties=False)
+        start = time.process_time()
+        metrics.bootstrap_intervals(*data, resamples=1000)
+        assert time.process_time() - start < limit
+
+
+def test_mean_and_deviation_over_seeds():
+    runs = [{"accuracy": 0.8, "auroc": None}, {"accuracy": 0.9, "auroc": 0.7}]
+    found = metrics.over_seeds(runs)
+    assert found["accuracy"] == {
+        "mean": pytest.approx(0.85),
+        "std": pytest.approx(0.1 / math.sqrt(2)),
+    }
+    assert found["auroc"] == {"mean": 0.7, "std": None}
+    assert found["log_loss"] == {"mean": None, "std": None}
+    assert set(found) == set(metrics.METRICS)
+
+
+def test_predictions_survive_the_csv(tmp_path):
+    # Names that a careless reader would turn into numbers or into missing values.
+    classes = ["01", "None", "1,0"]
+    true = np.array([1, 0, 2])
+    confidences = np.array([[0.1, 0.7, 0.2], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
+    frame = metrics.predictions_frame(
+        ["007", "b", "NA"], ["1", "1", "nan"], true, confidences, classes
+    )
+    assert list(frame.columns) == [
+        *("sample_id", "group", "true", "predicted"),
+        *("confidence_01", "confidence_None", "confidence_1,0"),
+    ]
+    frame.to_csv(tmp_path / "predictions.csv", index=False)
+    found = metrics.unpack_predictions(metrics.read_predictions(tmp_path / "predictions.csv"))
+    assert found.classes == classes
+    assert found.sample_id.tolist() == ["007", "b", "NA"]
+    assert found.group.tolist() == ["1", "1", "nan"]
+    assert found.true.tolist() == [1, 0, 2]
+    np.testing.assert_array_equal(found.confidences, confidences)
+
+
+def test_class_indices_are_understood_too():
+    frame = metrics.predictions_frame(
+        ["a", "b"], ["a", "b"], np.array([1, 0]), np.eye(2), ["f", "m"]
+    )
+    frame["true"], frame["predicted"] = [1, 0], [0, 1]
+    assert metrics.unpack_predictions(frame).true.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.drop(columns="group"), "lacks the column.* group"),
+        (lambda f: f.drop(columns="confidence_m"), "two classes"),
+        (lambda f: f.assign(true="x"), "column true: 'x' is not one of the classes f, m"),
+        (lambda f: f.assign(true=7), "column true: '7' is not one of"),
+        (lambda f: f.assign(sample_id="same"), "stands on two rows"),
+        (lambda f: f.assign(predicted="f"), "sample a is predicted 'f'"),
+        (lambda f: f.assign(group=""), "no group"),
+        (lambda f: f.assign(confidence_m=0.9), "summing to 1"),
+        (lambda f: f.assign(confidence_m=np.nan), "diverged"),
+        (lambda f: f.assign(confidence_m="much"), "not a number"),
+        (lambda f: f[:0], "at least one test row"),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_sentence(change, words):
+    frame = metrics.predictions_frame(
+        ["a", "b"], ["a", "b"], np.array([1, 0]), 1 - np.eye(2), ["f", "m"]
+    )
+    metrics.unpack_predictions(frame)
+    with pytest.raises(GraftError, match=f"^runs/p.csv.*{words}"):
+        metrics.unpack_predictions(change(frame), "runs/p.csv")
+
+
+def test_bad_arrays_are_refused():
+    good = np.full((2, 2), 0.5)
+    with pytest.raises(GraftError, match="3 groups for 2 rows"):
+        metrics.bootstrap_intervals([0, 1], good, [1, 2, 3])
+    with pytest.raises(GraftError, match="2 confidences a row for 3 classes"):
+        metrics.classification_metrics([0, 1], good, list("abc"))
+    with pytest.raises(GraftError, match="labels run from 0 to 2"):
+        metrics.classification_metrics([0, 2], good, list("ab"))
+    with pytest.raises(GraftError, match="class indices"):
+        metrics.classification_metrics([0.0, 1.0], good, list("ab"))
+    with pytest.raises(GraftError, match="cannot be read"):
+        metrics.read_predictions("no/such/predictions.csv")

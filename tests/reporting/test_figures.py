@@ -1,0 +1,331 @@
+"""Figures and summary tables: what is in them, that nothing is cut off, and equal bytes."""
+
+import html.parser
+import itertools
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from graft.core.errors import GraftError
+from graft.reporting import figures, tables
+
+MODES = ["fine_tuning", "from_scratch", "feature_extraction"]  # not in the order drawn
+
+
+def _history(epochs, offset=0.0):
+    epoch = np.arange(1, epochs + 1)
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "learning_rate": 0.01,
+            "train_loss": 1 / epoch + offset,
+            "val_loss": 1.2 / epoch + offset,
+            "train_accuracy": 1 - 0.5 / epoch,
+            "val_accuracy": 1 - 0.6 / epoch,
+            "val_balanced_accuracy": 1 - 0.7 / epoch,
+        }
+    )
+
+
+def _histories():
+    return {
+        mode: [_history(10 + 2 * seed + 5 * m) for seed in range(3)] for m, mode in enumerate(MODES)
+    }
+
+
+def _comparison(modes=MODES):
+    pairs = [
+        {"a": a, "b": b, "difference": 0.1, "low": 0.05, "high": 0.15, "verdict": f"{a} beats {b}"}
+        for a, b in itertools.combinations(modes, 2)
+    ]
+    return {
+        "metric": "accuracy",
+        "majority_baseline": 0.77,
+        "modes": {
+            mode: {
+                "mean": 0.7 + 0.1 * m,
+                "std": 0.01,
+                "low": 0.65 + 0.1 * m,
+                "high": 0.74 + 0.1 * m,
+                "seeds": {"0": 0.69 + 0.1 * m, "1": 0.71 + 0.1 * m},
+            }
+            for m, mode in enumerate(modes)
+        },
+        "pairs": pairs,
+    }
+
+
+def _pictures(count):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (40, 40, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def _all_figures():
+    matrix = np.array([[30, 5], [4, 61]])
+    many = [f"Person_{number:03d}" for number in range(100)]
+    diagonal = dict.fromkeys(MODES, 5 * np.eye(100))
+    mistakes = ["A_Long_Name_0001\ntrue female, said male 99.9 %"] * 10
+    drops = {"structure": {"no_label": 12, "bad_age": 3, "no_face": 0}, "faces": {}}
+    head = {"fine_tuning": "feature_extraction"}
+    return {
+        "curves": figures.learning_curves(_histories(), warm_up=head, metric="accuracy"),
+        "confusion": figures.confusion_matrices(dict.fromkeys(MODES, matrix), ["female", "male"]),
+        "confusion100": figures.confusion_matrices(diagonal, many),
+        "comparison": figures.mode_comparison(_comparison()),
+        "sheet": figures.contact_sheet(_pictures(10), mistakes, title="mistakes"),
+        "dropped": figures.dropped(drops, {"structure": 985, "faces": 985}),
+    }
+
+
+def _texts(figure):
+    found = [text.get_text() for text in figure.findobj(Text)]
+    return [text for text in found if text]
+
+
+def _colours(lines):
+    return [to_rgb(line.get_color()) for line in lines]
+
+
+def test_nothing_is_cut_off_at_the_edge():
+    for name, figure in _all_figures().items():
+        figure.savefig("/dev/null", format="png", dpi=72)  # settles the layout
+        box, page = figure.get_tightbbox(), figure.get_size_inches()
+        assert box.x0 >= 0 and box.y0 >= 0, name
+        assert box.x1 <= page[0] and box.y1 <= page[1], name
+
+
+def test_svg_bytes_are_equal_for_equal_figures_whatever_the_users_settings(tmp_path):
+    for name, figure in _all_figures().items():
+        figures.save_svg(figure, tmp_path / f"{name}.svg")
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
+        for name, figure in _all_figures().items():
+            figures.save_svg(figure, tmp_path / "again.svg")
+            first = (tmp_path / f"{name}.svg").read_bytes()
+            assert first == (tmp_path / "again.svg").read_bytes(), name
+            assert first.startswith(b"<?xml")
+            assert b"<dc:date>" not in first
+
+
+def test_a_mode_has_one_colour_and_no_two_blocks_share_one():
+    names = [*MODES, "freeze_stem", *(f"freeze_block{k}" for k in range(1, 6))]
+    colours = [figures.mode_colour(name) for name in names]
+    assert len({*colours[:3], *colours[4:]}) == 8
+    assert colours == [figures.mode_colour(name) for name in names]
+    assert figures.in_order(["fine_tuning", "freeze_block2", "from_scratch"]) == [
+        "from_scratch",
+        "freeze_block2",
+        "fine_tuning",
+    ]
+
+
+def test_learning_curves_show_every_seed_and_the_end_of_the_warm_up():
+    figure = figures.learning_curves(
+        _histories(), warm_up={"fine_tuning": "feature_extraction"}, metric="accuracy"
+    )
+    assert len(figure.axes) == 6
+    scratch, features, tuning = figure.axes[:3]
+    assert [axes.get_title() for axes in figure.axes[:3]] == figures.in_order(MODES)
+    assert len(scratch.lines) == len(features.lines) == 2 * 3
+    assert [line.get_linestyle() for line in scratch.lines] == ["--", "-"] * 3
+    # Warm-up of three seeds, the line at its end, tuning of three seeds.
+    assert len(tuning.lines) == 6 + 1 + 6
+    colour, head = (to_rgb(figures.mode_colour(m)) for m in ("fine_tuning", "feature_extraction"))
+    assert _colours(tuning.lines[:6]) == [head] * 6
+    assert _colours(tuning.lines[7:]) == [colour] * 6
+    assert set(tuning.lines[6].get_xdata()) == {0}
+    for line in tuning.lines[:6]:
+        assert line.get_xdata().max() == 0
+    for line in tuning.lines[7:]:
+        assert line.get_xdata().min() == 1
+    assert scratch.get_ylim() == tuning.get_ylim()
+    assert "tuning begins" in _texts(figure)
+
+
+def test_learning_curves_of_another_metric_and_of_one_epoch():
+    figure = figures.learning_curves({"from_scratch": [_history(1)]}, metric="balanced_accuracy")
+    assert len(figure.axes) == 2
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "balanced accuracy"]
+    assert len(figure.axes[1].lines) == 1  # its training value was not recorded
+    assert figure.axes[1].lines[0].get_marker() == "."
+    assert "tuning begins" not in _texts(figure)
+
+
+def test_a_loss_that_exploded_once_does_not_flatten_the_rest():
+    history = _history(30)
+    history.loc[3, "train_loss"] = 1e4
+    history.loc[4, "train_loss"] = np.inf
+    figure = figures.learning_curves({"from_scratch": [history]})
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_a_history_without_its_metric_is_refused():
+    with pytest.raises(GraftError, match="mode 'a' lacks the column val_auroc"):
+        figures.learning_curves({"a": [_history(3)]}, metric="auroc")
+    with pytest.raises(GraftError, match="mode 'a' lacks any epoch"):
+        figures.learning_curves({"a": [_history(0)]})
+
+
+def test_a_small_confusion_matrix_shows_counts_and_shares_of_the_row():
+    matrix = np.array([[30, 10], [0, 0]])
+    figure = figures.confusion_matrices({"from_scratch": matrix}, ["female", "male"])
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["30\n75%", "10\n25%"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["female", "male"]
+    (mesh,) = axes.collections
+    shares = mesh.get_array()
+    assert shares[0].tolist() == [0.75, 0.25]
+    assert shares.mask[1].all()
+
+
+def test_a_large_confusion_matrix_has_no_cell_text_and_few_names():
+    names = [str(number) for number in range(100)]
+    figure = figures.confusion_matrices(dict.fromkeys(MODES, np.eye(100)), names)
+    *panels, bar = figure.axes
+    assert [axes.get_title() for axes in panels] == figures.in_order(MODES)
+    assert not any(axes.texts for axes in panels)
+    assert len(panels[0].get_xticks()) <= 15
+    assert bar.get_ylabel() == "share of the true class"
+    with pytest.raises(GraftError, match="mode 'a' is \\(2, 2\\) for 3 classes"):
+        figures.confusion_matrices({"a": np.eye(2)}, ["a", "b", "c"])
+
+
+def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
+    comparison = _comparison()
+    figure = figures.mode_comparison(comparison)
+    axes, words = figure.axes
+    # For each mode its interval, its mean and its seeds; then the majority line.
+    assert len(axes.lines) == 3 * 3 + 1
+    top = axes.lines[6:9]  # modes are drawn from the bottom up: from_scratch stands at the top
+    row = comparison["modes"]["from_scratch"]
+    assert list(top[0].get_xdata()) == [row["low"], row["high"]]
+    assert list(top[1].get_xdata()) == [row["mean"]]
+    assert list(top[2].get_xdata()) == list(row["seeds"].values())
+    assert _colours(top) == [to_rgb(figures.mode_colour("from_scratch"))] * 3
+    assert axes.lines[-1].get_xdata() == [0.77, 0.77]
+    assert "majority class 77.0 %" in _texts(figure)
+    (listed,) = words.texts
+    assert listed.get_text().split("\n") == [pair["verdict"] for pair in comparison["pairs"]]
+
+
+def test_mode_comparison_of_one_mode_without_an_interval():
+    comparison = _comparison(["from_scratch"])
+    comparison["modes"]["from_scratch"] |= {"low": None, "high": None}
+    axes, words = figures.mode_comparison(comparison).axes
+    assert len(axes.lines) == 3
+    assert words.texts[0].get_text() == ""
+
+
+def test_contact_sheet_has_a_cell_per_picture():
+    pictures = [*_pictures(9), np.zeros((30, 40), np.uint8)]
+    titles = [f"picture {number}" for number in range(10)]
+    figure = figures.contact_sheet(pictures, titles, columns=4, title="faces")
+    assert len(figure.axes) == 10
+    assert [axes.texts[0].get_text() for axes in figure.axes] == titles
+    np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), pictures[3])
+    corners = {tuple(np.round(axes.get_position(original=True).p0, 6)) for axes in figure.axes}
+    assert len({x for x, _ in corners}) == 4
+    assert len({y for _, y in corners}) == 3
+    with pytest.raises(GraftError, match="at least one picture"):
+        figures.contact_sheet([])
+    with pytest.raises(GraftError, match="10 pictures but 1 titles"):
+        figures.contact_sheet(pictures, ["one"])
+
+
+def test_dropped_shows_every_reason_and_what_was_kept():
+    counts = {"structure": {"no_label": 1200, "bad_age": 3, "no_face": 0}, "faces": {}}
+    figure = figures.dropped(counts, {"structure": 38138, "faces": 38138})
+    first, second = figure.axes
+    assert [bar.get_width() for bar in first.patches] == [3, 1200]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["bad age", "no label"]
+    assert [text.get_text() for text in first.texts] == ["3", "1,200"]
+    assert first.get_title(loc="left") == "structure: kept 38,138 of 39,341"
+    assert second.get_title(loc="left") == "faces: kept 38,138 of 38,138"
+    assert second.get_yticklabels()[0].get_text() == "nothing dropped"
+
+
+def _metrics():
+    """mode -> seed -> metrics, of two modes and two seeds (one for the second)."""
+    run = {"n": 100, "majority_baseline": 0.77, "auroc": None, "log_loss": 0.4567}
+    interval = {"accuracy": [0.75, 0.85], "auroc": None}
+    return {
+        "from_scratch": {
+            1: run | {"accuracy": 0.9, "intervals": interval},
+            0: run | {"accuracy": 0.8, "intervals": interval},
+        },
+        "<b>&mode": {0: run | {"accuracy": 1.0}},
+    }
+
+
+def test_summary_table_has_a_row_per_run_and_per_mean(tmp_path):
+    comparison = _comparison(["from_scratch"])
+    table = tables.summary_table(_metrics(), comparison)
+    assert list(zip(table["mode"], table["seed"], strict=True)) == [
+        ("from_scratch", "0"),
+        ("from_scratch", "1"),
+        ("from_scratch", "mean"),
+        ("<b>&mode", "0"),
+        ("<b>&mode", "mean"),
+    ]
+    assert table["accuracy"].tolist() == pytest.approx([0.8, 0.9, 0.85, 1, 1])
+    assert table["accuracy_low"].tolist() == pytest.approx(
+        [0.75, 0.75, 0.65, np.nan, np.nan], nan_ok=True
+    )
+    assert table["accuracy_std"].tolist() == pytest.approx(
+        [np.nan, np.nan, 0.1 / np.sqrt(2), np.nan, np.nan], nan_ok=True
+    )
+    assert table["auroc"].isna().all()
+    tables.write_csv(table, tmp_path / "summary.csv")
+    read = pd.read_csv(tmp_path / "summary.csv", dtype={"seed": str})
+    pd.testing.assert_frame_equal(read, table, check_dtype=False)
+
+
+class _Page(html.parser.HTMLParser):
+    """The tags of a page and the text of its table's cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.cells, self.outside = [], [], []
+        self.feed(text)
+        self.cells = [cell.strip() for cell in self.cells]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.outside += [value for name, value in attrs if name in {"src", "href"}]
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
+
+
+def test_summary_page_is_escaped_and_stands_alone(tmp_path):
+    table = tables.summary_table(_metrics(), _comparison(["from_scratch"]))
+    verdicts = ["a beats b by 9.1 points [6.0, 12.3]", "<script>alert(1)</script>"]
+    path = tmp_path / "summary.html"
+    tables.write_html(table, verdicts, path, "faces <1>", ["a & b had not converged"])
+    text = path.read_text(encoding="utf-8")
+    page = _Page(text)
+    assert not {"script", "link", "img", "b"} & set(page.tags)
+    assert page.outside == []
+    assert "url(" not in text and "@import" not in text
+    assert "<title>faces &lt;1&gt;</title>" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "a &amp; b had not converged" in text
+    assert "80.0 [75.0, 85.0]" in page.cells
+    assert "85.0 ± 7.1 [65.0, 74.0]" in page.cells
+    assert "0.457" in page.cells
+    assert "–" in page.cells  # the AUROC that could not be computed
+    assert "<b>&mode" in page.cells
+    before = path.read_bytes()
+    tables.write_html(table, verdicts, path, "faces <1>", ["a & b had not converged"])
+    assert path.read_bytes() == before
+
+
+def test_a_dollar_is_a_dollar(tmp_path):
+    figure = figures.confusion_matrices({"a": np.eye(2)}, ["$5 to $6", r"$\foo$"])
+    figures.save_svg(figure, tmp_path / "figure.svg")

@@ -1,0 +1,406 @@
+"""Overviews: experiments side by side, paired without a look at the test figures; inference.txt."""
+
+import copy
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from conftest import SCHEMA, SHIPPED, TRAIN
+from matplotlib.text import Text
+from project import Project, planned
+
+from graft.config import checks as configs
+from graft.config import stages
+from graft.core import files, seals
+from graft.core.errors import GraftError
+from graft.evaluation import compare, metrics
+from graft.reporting import figures, verify
+from graft.reporting import overview as overviews
+from graft.reporting import tables as summaries
+
+OPTIONS = {"metric": "accuracy", "resamples": 200, "level": 0.95, "seed": 0}
+TRUE = np.arange(10) % 2
+PUBLISHED = [
+    {"label": "Doe <1>", "value": 0.83, "note": "other & people"},
+    {"label": "on a blog", "value": [0.7, 0.76]},
+]
+
+
+def predictions(right, *, names="s", classes=("f", "m")):
+    """Ten test rows, the first `right` of them answered rightly."""
+    answers = np.where(np.arange(10) < right, TRUE, 1 - TRUE)
+    ids = [f"{names}{row}" for row in range(10)]
+    return metrics.predictions_frame(ids, ids, TRUE, 0.1 + 0.8 * np.eye(2)[answers], list(classes))
+
+
+def experiment(folder, name, modes, *, names="s", train=None):
+    """The files that an experiment leaves, sealed: mode -> (right per seed, val figure).
+
+    `train` overrides training settings, those of a mode under its name. Returns the spec.
+    """
+    train = train or {}
+    for mode, (right, val) in modes.items():
+        for seed, count in enumerate(right):
+            run = folder / "results/experiments" / name / mode / str(seed)
+            run.mkdir(parents=True)
+            history = pd.DataFrame({"epoch": [1, 2], "val_loss": [1.0, 2.0]})
+            history[["train_loss", "train_accuracy", "learning_rate"]] = [0.1, 0.9, 0.01]
+            history["val_accuracy"] = history["val_balanced_accuracy"] = [val, val - 0.2]
+            history.to_csv(run / "history.csv", index=False)
+            frame = predictions(count, names=names)
+            metrics.write_predictions(run / "predictions.csv", frame)
+            recipe = {
+                "wildcards": {"experiment": name, "mode": mode, "seed": str(seed)},
+                "inputs": {},
+                "settings": {
+                    "architecture": "vgg_mini",
+                    "mode": mode,
+                    "cut": "image",
+                    "train": {**TRAIN, "epochs": 2, **train.get(mode, train.get("*", {}))},
+                    "threads": 1,
+                    **(figure := {"resamples": 100, "seed": 0, "level": 0.95}),
+                },
+            }
+            fit = {
+                "mode": mode,
+                "cut": "image",
+                "select": "accuracy",
+                "best_epoch": 1,
+                "stopped_early": True,
+                "tuning": [{}],
+                "warm_up": None,
+                "samples": {"train": 20, "val": 5},
+            }
+            seal(run / "fit.json", {"history": run / "history.csv"}, recipe, fit)
+            measured = metrics.measure(frame, **figure)
+            seal(run / "metrics.json", {"predictions": run / "predictions.csv"}, recipe, measured)
+    return {"name": name, "title": f"On {name}", "source": "src", "dataset": {"name": "d"}}
+
+
+def seal(path, outputs, recipe, results, inputs=None):
+    options = {"stage": "made up", "run": {}}
+    seals.write(path, outputs, recipe=recipe, inputs=inputs or {}, results=results, **options)
+
+
+def read(folder, experiments):
+    """(inputs, records) as a job would have them; runs of all experiments one after another."""
+    runs = [
+        run
+        for spec in experiments
+        for run in sorted((folder / "results/experiments" / spec["name"]).glob("*/*"))
+    ]
+    roles = {
+        "fits": ("history.csv", "fit.json"),
+        "predictions": ("predictions.csv", "metrics.json"),
+    }
+    inputs = {role: [run / names[0] for run in runs] for role, names in roles.items()}
+    records = {role: [seals.read(run / names[1]) for run in runs] for role, names in roles.items()}
+    return inputs, records
+
+
+def overview(folder, experiments, published=(), **options):
+    findings = overviews.gather(*read(folder, experiments))
+    spec = {"title": "Side by side", "experiments": experiments, "published": published}
+    return overviews.overview(findings, **spec, **{**OPTIONS, **options})
+
+
+# On test rows fine_tuning of `a` is the best of all, but validation prefers its from_scratch.
+A = {"fine_tuning": ([9, 9], 0.7), "from_scratch": ([6, 4], 0.8)}
+B = {"fine_tuning": ([7, 7], 0.9), "from_scratch": ([5, 5], 0.6)}
+
+
+@pytest.fixture
+def two(tmp_path):
+    return overview(tmp_path, [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)])
+
+
+def test_golden_values_of_a_small_overview(two, tmp_path):
+    rows = {(row["experiment"], row["mode"]): row for row in two["rows"]}
+    assert list(rows) == [(e, m) for e in "ab" for m in ("fine_tuning", "from_scratch")]
+    row = rows["a", "from_scratch"]
+    assert row["val"] == {"accuracy": 0.8, "balanced_accuracy": 0.8}  # at the chosen epoch
+    test = row["test"]["accuracy"]
+    assert (test["mean"], test["seeds"]) == (0.5, {"0": 0.6, "1": 0.4})
+    assert test["std"] == pytest.approx(0.2 / np.sqrt(2))
+    assert test["low"] < 0.5 < test["high"]
+    answers = np.where(np.arange(10) < 7, TRUE, 1 - TRUE)
+    f1 = sklearn.metrics.f1_score(TRUE, answers, average="macro")
+    assert rows["b", "fine_tuning"]["test"]["macro_f1"]["mean"] == pytest.approx(f1)
+    assert [spec["majority_baseline"] for spec in two["experiments"]] == [0.5, 0.5]
+    assert [(spec["n_samples"], spec["n_groups"]) for spec in two["experiments"]] == [(10, 10)] * 2
+    files.write_json(tmp_path / "overview.json", two)
+
+
+def test_figures_and_intervals_are_those_of_the_experiments_own_comparison(two):
+    for metric in ("accuracy", "balanced_accuracy"):
+        tables = {m: dict(enumerate(map(predictions, right))) for m, (right, _) in A.items()}
+        own = compare.compare(tables, **{**OPTIONS, "metric": metric})
+        found = {row["mode"]: row["test"][metric] for row in two["rows"][:2]}
+        assert found == own["modes"]
+
+
+def test_what_is_paired_is_chosen_by_name_or_on_validation(two):
+    assert [spec["best_on_val"] for spec in two["experiments"]] == ["from_scratch", "fine_tuning"]
+    pairs = {(p["a"], p["b"]): (round(p["difference"], 9), p["best_on_val"]) for p in two["pairs"]}
+    assert pairs == {
+        ("fine_tuning of b", "from_scratch of a"): (0.2, True),
+        ("fine_tuning of a", "fine_tuning of b"): (0.2, False),
+        ("from_scratch of a", "from_scratch of b"): (0.0, False),
+    }
+    assert two["notes"] == [
+        "All figures are of the same test samples: a and b (10 samples).",
+        "Best on validation, by accuracy: from_scratch in a and fine_tuning in b.",
+    ]
+
+
+def test_one_mode_that_is_best_in_both_is_paired_once(tmp_path):
+    modes = {"fine_tuning": ([9], 0.9), "from_scratch": ([5], 0.1)}
+    specs = [experiment(tmp_path, name, modes) for name in "ab"]
+    pairs = overview(tmp_path, specs)["pairs"]
+    assert [pair["best_on_val"] for pair in pairs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs", "sentence"),
+    [
+        ("tu", 0, "different test sets and are not compared: a (10 samples); b (10 samples)."),
+        ("ttu", 1, "compared within each of them only: a and b (10 samples); c (10 samples)."),
+    ],
+)
+def test_figures_of_different_test_sets_are_not_compared(tmp_path, names, pairs, sentence):
+    modes = {"fine_tuning": ([9], 0.9)}
+    specs = [
+        experiment(tmp_path, name, modes, names=rows)
+        for name, rows in zip("abc", names, strict=False)
+    ]
+    found = overview(tmp_path, specs)
+    assert len(found["pairs"]) == pairs
+    assert found["notes"][0].endswith(sentence)
+
+
+def test_other_classes_on_the_same_samples_are_another_test_set():
+    same, other = predictions(5), predictions(5, classes=("m", "f"))
+    shuffled = same.sample(frac=1, random_state=0)
+    assert overviews._test_rows(same) == overviews._test_rows(shuffled)
+    assert overviews._test_rows(same) != overviews._test_rows(other)
+
+
+def test_only_what_differs_is_told_and_per_mode_where_modes_differ(tmp_path):
+    plain = experiment(tmp_path, "a", A)
+    rates = {"fine_tuning": {"lr": 0.5, "tune": {"lr": [0.1, 0.5]}}, "*": {"lr": 0.25}}
+    tuned = experiment(tmp_path, "b", {**B, "feature_extraction": ([5, 5], 0.1)}, train=rates)
+    tuned["dataset"] = {"name": "d", "split": {"seed": 1}}
+    found = overview(tmp_path, [plain, tuned])["differences"]
+    assert {row["key"]: (row["values"]["a"], row["values"]["b"]) for row in found} == {
+        "modes": ("fine_tuning, from_scratch", "feature_extraction, fine_tuning, from_scratch"),
+        "dataset.split.seed": ("–", "1"),
+        "train.lr": ("0.01", "feature_extraction, from_scratch: 0.25; fine_tuning: 0.5"),
+        "train.tune.lr": ("–", "feature_extraction, from_scratch: –; fine_tuning: [0.1, 0.5]"),
+    }
+
+
+def test_a_setting_of_a_mode_that_the_other_lacks_is_no_difference(tmp_path):
+    both = experiment(tmp_path, "a", A, train={"fine_tuning": {"lr": 0.5}})
+    one = experiment(tmp_path, "b", {"from_scratch": B["from_scratch"]})
+    other = experiment(tmp_path, "c", {"feature_extraction": ([5, 5], 0.1)})
+    found = overviews.gather(*read(tmp_path, [both, one, other]))
+    keys = [row["key"] for row in overviews.differences(found, [both, one])]
+    assert keys == ["modes"]
+    # With no mode in common, all that the modes were set to is compared.
+    keys = [row["key"] for row in overviews.differences(found, [both, other])]
+    assert keys == ["modes", "train.lr"]
+
+
+def test_a_run_that_learnt_nothing_is_told_with_its_experiment(tmp_path):
+    specs = [experiment(tmp_path, name, {"from_scratch": ([5], 0.9)}) for name in "ab"]
+    found = overview(tmp_path, specs)
+    assert [w.split(",")[0] for w in found["warnings"]] == ["a: from_scratch", "b: from_scratch"]
+    assert "learned nothing" in overviews.table(found)["warnings"][1]
+
+
+def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
+    table = overviews.table(two)
+    summaries.write_csv(table, tmp_path / "overview.csv")
+    read_again = pd.read_csv(tmp_path / "overview.csv").set_index(["experiment", "mode"])
+    row = read_again.loc["b", "fine_tuning"]
+    assert row[["accuracy", "val_accuracy", "n", "seeds"]].tolist() == [0.7, 0.9, 10, 2]
+    assert row["accuracy_low"] <= 0.7 <= row["accuracy_high"]
+    assert read_again["best_on_val"].tolist() == [False, True, True, False]
+
+
+def drawn(found):
+    figure = figures.overview(found)
+    figure.savefig("/dev/null", format="png", dpi=72)  # settles the layout
+    return figure, [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_the_figure_shows_every_mode_validation_majority_and_published_figures(tmp_path):
+    specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
+    found = overview(tmp_path, specs, PUBLISHED)
+    figure, texts = drawn(found)
+    axes, words = figure.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    # From the top down: as figures.in_order has them, then the published ones.
+    assert labels == ["from_scratch", "fine_tuning"] * 2 + ["Doe <1>", "on a blog"]
+    assert {"On a [vgg_mini]", "Published, not comparable unless said"} <= set(texts)
+    bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
+    assert bars == [0.8, 0.7, 0.6, 0.9]
+    hollow = [
+        list(line.get_xdata()) for line in axes.lines if line.get_markerfacecolor() == "white"
+    ]
+    assert hollow == [[0.83], [0.7, 0.76]]
+    assert "70 to 76 %" in texts
+    majority = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert [list(line.get_xdata()) for line in majority] == [[0.5, 0.5]] * 2
+    (told,) = words.texts
+    assert "same test samples" in told.get_text()
+    box, page = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page[0] and box.y1 <= page[1]
+
+
+def test_an_overview_without_intervals_and_validation_figures_is_drawn(two):
+    bare = copy.deepcopy(two)
+    for row in bare["rows"]:
+        row["val"] = dict.fromkeys(row["val"])
+        row["test"]["accuracy"] |= {"low": None, "high": None}
+    figure, texts = drawn(bare)
+    assert not [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    assert "published" not in texts
+
+
+def test_one_experiment_can_stand_beside_published_figures_alone(tmp_path):
+    found = overview(
+        tmp_path, [experiment(tmp_path, "a", A)], PUBLISHED[:1], metric="balanced_accuracy"
+    )
+    assert found["pairs"] == found["differences"] == []
+    assert found["notes"] == ["Best on validation, by balanced accuracy: from_scratch in a."]
+    assert found["experiments"][0]["majority_baseline"] == 0.5
+    _, texts = drawn(found)
+    assert "83 %" in texts
+    summaries.write_overview(found, tmp_path / "overview.html")
+    page = (tmp_path / "overview.html").read_text(encoding="utf-8")
+    assert "What differs" not in page and "compared" not in page
+
+
+def test_the_page_is_escaped_and_stands_alone(tmp_path):
+    specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
+    specs[0]["title"] = "<b>&"
+    specs[1]["dataset"] = {"name": "e"}
+    found = overview(tmp_path, specs, PUBLISHED)
+    summaries.write_overview(found, tmp_path / "overview.html")
+    page = (tmp_path / "overview.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img|b)\b|src=|href=|url\(|@import", page)
+    assert "&lt;b&gt;&amp;" in page and "Doe &lt;1&gt;" in page and "other &amp; people" in page
+    assert "70 to 76" in page and "dataset.name" in page and "prefers-color-scheme" in page
+    assert "80.0 <small>+30.0</small>" in page  # validation, and how far it is above the test
+    for pair in found["pairs"]:
+        assert pair["verdict"] in page
+
+
+def test_verification_makes_an_overview_again_from_fits_and_predictions(tmp_path):
+    specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
+    inputs, _ = read(tmp_path, specs)
+    listed = {
+        role: [
+            *(str(path.relative_to(tmp_path)) for path in paths),
+            *(str(path.relative_to(tmp_path).with_name(name)) for path in paths),
+        ]
+        for (role, paths), name in zip(inputs.items(), ("fit.json", "metrics.json"), strict=True)
+    }
+    spec = {"title": "t", "experiments": specs, "published": PUBLISHED, **OPTIONS}
+    recipe = {"wildcards": {"overview": "o"}, "inputs": listed, "settings": spec}
+    digests = {role: [files.sha256(path) for path in paths] for role, paths in inputs.items()}
+    folder = tmp_path / "results/overviews/o"
+    folder.mkdir(parents=True)
+    found = overviews.overview(overviews.gather(*read(tmp_path, specs)), **spec)
+    seal(folder / "overview.seal.json", {}, recipe, found, digests)
+    assert list(verify.verify_results(tmp_path / "results")) == []
+    found["rows"][0]["test"]["accuracy"]["mean"] = 0.99
+    seal(folder / "overview.seal.json", {}, recipe, found, digests)
+    (problem,) = verify.verify_results(tmp_path / "results")
+    assert "rows is not what comes out of the fits and predictions again" in problem.sentence
+    (tmp_path / "results/experiments/a/fine_tuning/0/history.csv").unlink()
+    told = [p.sentence for p in verify.verify_results(tmp_path / "results")]
+    assert any("history.csv is missing" in sentence for sentence in told)
+
+
+def with_overview(**overview):
+    config = copy.deepcopy(SHIPPED)
+    config["overviews"] = {"o": overview}
+    return configs.resolve(config, SCHEMA)
+
+
+BOTH = ["portraits_identity", "portraits_sex"]
+
+
+def test_an_overview_is_made_if_all_of_its_experiments_are_run():
+    config = with_overview(experiments=BOTH)
+    assert stages.overviews(config) == ["o"]
+    assert stages.overviews(config | {"run": ["portraits_sex"]}) == ["o"]  # run for its source
+    assert stages.overviews(config | {"run": ["portraits_identity"]}) == []
+    told = stages.overview(config, "o")
+    assert [spec["name"] for spec in told["experiments"]] == BOTH
+    assert told["published"] == [] and told["title"] == "o"
+
+
+@pytest.mark.parametrize(
+    ("overview", "sentence"),
+    [
+        ({"experiments": ["portraits_sx"]}, "o.experiments names .* did you mean portraits_sex"),
+        ({"experiments": []}, "overviews.o.experiments is not valid"),
+        ({"experiments": BOTH, "published": [{"label": "x", "value": 83}]}, "published.0.value"),
+        ({"experiments": BOTH, "published": [{"label": "x", "value": [0.9, 0.8]}]}, "lower value"),
+        ({"experiments": BOTH, "published": [{"value": 0.9}]}, "published.0.label is missing"),
+    ],
+)
+def test_a_wrong_overview_is_told_in_one_sentence(overview, sentence):
+    with pytest.raises(GraftError, match=sentence):
+        with_overview(**overview)
+
+
+def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
+    project = Project(tmp_path / "project")
+    plan = planned(project.dry_run())
+    assert plan["overview"] == 1
+    alone = planned(project.dry_run("all_overview"))
+    assert set(plan) - set(alone) == {"compare", "plots", "track"}
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(json.dumps({"run": BOTH[:1]}))
+    project.overlays.append(overlay)
+    assert "overview" not in planned(project.dry_run())
+    assert set(planned(project.dry_run("all_overview"))) == {"all_overview"}
+
+
+def test_inference_lists_confidences_and_the_true_class_in_the_rows_order(tmp_path):
+    confidences = [[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3], [1e-9, 0, 1]]
+    frame = metrics.predictions_frame(
+        list("xyz"), list("ggg"), [1, 0, 2], confidences, ["b", "a", "01"]
+    )
+    metrics.write_predictions(tmp_path / "predictions.csv", frame)
+    written = metrics.read_predictions(tmp_path / "predictions.csv")
+    metrics.write_inference(tmp_path / "inference.txt", written)
+    assert (tmp_path / "inference.txt").read_text() == (
+        "[0.250000, 0.750000, 0.000000], 1\n"
+        "[0.333333, 0.333333, 0.333333], 0\n"
+        "[0.000000, 0.000000, 1.000000], 2\n"
+    )
+
+
+LAYERS = [f"freeze_conv{b}_{k}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, n + 1)]
+
+
+def test_modes_that_freeze_layers_stand_in_order_of_depth_and_differ_from_their_neighbours():
+    modes = ["fine_tuning", "freeze_block3", *reversed(LAYERS), "freeze_stem", "from_scratch"]
+    assert figures.in_order(modes) == [
+        "from_scratch",
+        "freeze_stem",
+        *LAYERS[:7],
+        "freeze_block3",
+        *LAYERS[7:],
+        "fine_tuning",
+    ]
+    colours = [figures.mode_colour(mode) for mode in LAYERS]
+    assert all(len(set(colours[i : i + 3])) == 3 for i in range(len(colours) - 2))

@@ -1,0 +1,462 @@
+"""The workflow as a whole, through the real command: what runs, what reruns, what is reused."""
+
+import itertools
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+
+import pytest
+from project import Project, because, executed, files, planned
+
+from graft.reporting import verify
+
+EVERYTHING = {
+    "download": 2,
+    "structure": 2,
+    "faces": 8,
+    "pack": 8,
+    "weights": 1,
+    "features": 4,
+    "train": 4,
+    "evaluate": 4,
+    "compare": 2,
+    "plots": 2,
+    "overview": 1,
+    "track": 2,
+}
+BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/faces/*.h5", "features/**/*.h5")
+MODELS = ("experiments/*/*/*/model.safetensors", "experiments/*/*/*/history.csv")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A project in which everything has run once."""
+    project = Project(tmp_path_factory.mktemp("done") / "project")
+    project.log = project.snakemake()
+    return project
+
+
+@pytest.fixture
+def edited(done, tmp_path):
+    """A copy of the finished project that may be changed; its store is its own as well."""
+    shutil.copytree(done.folder, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    for link in project.results.rglob("*"):
+        if link.is_symlink():
+            target = project.store / os.path.basename(os.readlink(link))
+            link.unlink()
+            link.symlink_to(target)
+    return project
+
+
+def test_one_command_makes_everything_and_a_second_finds_nothing_to_do(done):
+    assert {rule: executed(done.log).count(rule) for rule in EVERYTHING} == EVERYTHING
+    assert "Nothing to be done" in done.snakemake()
+
+
+def test_touching_every_file_reruns_nothing(edited):
+    for path in edited.folder.rglob("*"):
+        if ".snakemake" not in path.parts and path.is_file():
+            os.utime(path)
+            os.utime(path, follow_symlinks=False)
+    assert "Nothing to be done" in edited.dry_run()
+
+
+FOLLOWING_FACES = {k: v for k, v in EVERYTHING.items() if k not in ("download", "structure")}
+
+
+@pytest.mark.parametrize(
+    ("module", "importers", "plan"),
+    [
+        ("graft/alignment.py", {"faces"}, FOLLOWING_FACES),
+        (
+            "graft/sources.py",
+            {"weights"},
+            {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
+            | dict.fromkeys(("compare", "plots", "overview", "track"), 1),
+        ),
+        (
+            "graft/comparison.py",
+            {"compare", "overview"},
+            {"compare": 2, "plots": 2, "overview": 1, "track": 2},
+        ),
+        ("graft/ledger.py", {"track"}, {"track": 2}),
+    ],
+)
+def test_editing_a_module_reruns_its_importers_and_what_follows(edited, module, importers, plan):
+    with open(edited.folder / "workflow/scripts" / module, "a") as file:
+        file.write("\n_EDITED = True\n")
+    dry_run = edited.dry_run()
+    assert because(dry_run, "Params have changed") == importers
+    assert planned(dry_run) == plan
+
+
+@pytest.mark.parametrize(
+    ("overlay", "reader"),
+    [
+        ("evaluate: {seed: 1}", "evaluate"),
+        ("datasets: {portraits: {equalize: true}}", "pack"),
+        ("experiments: {portraits_sex: {train: {lr: 0.5}}}", "train"),
+        ("mlflow: {experiment: other}", "track"),
+    ],
+)
+def test_a_config_value_reruns_the_stage_that_reads_it(edited, overlay, reader):
+    path = edited.folder / "overlay.yaml"
+    path.write_text(overlay)
+    edited.overlays.append(path)
+    assert because(edited.dry_run(), "Params have changed") == {reader}
+
+
+def test_another_lock_reruns_everything(edited):
+    with open(edited.folder / "envs/graft.lock", "a") as file:
+        file.write("another==1.0\n")
+    assert planned(edited.dry_run()) == EVERYTHING
+
+
+def test_forcing_a_stage_reruns_it_and_what_follows(done):
+    plan = planned(done.dry_run("--forcerun", "faces"))
+    assert plan == FOLLOWING_FACES
+
+
+def test_forcing_a_stage_redoes_it_instead_of_taking_it_from_the_store(edited):
+    log = edited.snakemake("--forcerun", "compare")
+    assert "Symlinking output file" not in log and executed(log).count("compare") == 2
+    for path in edited.results.glob("experiments/*/comparison.csv"):
+        assert not path.is_symlink()
+    assert list(verify.verify_results(edited.results)) == []
+
+
+def test_one_stage_can_be_asked_for_alone(done, tmp_path):
+    fresh = Project(tmp_path / "fresh")
+    plan = planned(fresh.dry_run("all_faces"))
+    assert plan == {"download": 2, "structure": 2, "faces": 8, "all_faces": 1}
+
+
+def test_a_second_working_directory_takes_everything_but_track_from_the_store(done, tmp_path):
+    other = Project(tmp_path / "other", store=done.store)
+    before = {path.name: path.stat().st_mtime_ns for path in done.store.iterdir()}
+    log = other.snakemake()
+    ran = [path for path in (other.results / "logs").rglob("*.log") if path.stat().st_size]
+    assert {path.relative_to(other.results / "logs").parts[0] for path in ran} <= {"track"}
+    assert {path.name: path.stat().st_mtime_ns for path in done.store.iterdir()} == before
+    assert "Moving output file" not in log
+    assert files(other.results, *BYTES, *MODELS) == files(done.results, *BYTES, *MODELS)
+    # What came from the store is logged all the same.
+    assert ledger(other) == ledger(done)
+
+
+def test_a_changed_config_value_gets_entries_of_its_own_in_the_store(done, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("datasets: {portraits: {grayscale: true}}")
+    other = Project(tmp_path / "other", store=done.store)
+    other.overlays.append(overlay)
+    before = {path.name for path in done.store.iterdir()}
+    other.snakemake("results/data/portraits/packs/test-00.h5")
+    new = {path.name.split("_", 1)[1] for path in done.store.iterdir() if path.name not in before}
+    assert new == {"pack.h5", "seal.json"}
+    grey = files(other.results, "data/portraits/packs/test-00.h5")
+    assert grey != files(done.results, "data/portraits/packs/test-00.h5")
+
+
+def test_two_clean_directories_with_empty_stores_make_the_same_bytes(done, tmp_path):
+    other = Project(tmp_path / "other")
+    other.snakemake("all_evaluate")
+    first, second = (files(p.results, *BYTES, *MODELS) for p in (done, other))
+    assert first.keys() == second.keys() and len(first) > 20
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "experiment"),
+    [("portraits", "portraits_sex"), ("portraits_identity", "portraits_identity")],
+)
+def test_counts_are_conserved_from_the_archive_to_the_predictions(done, dataset, experiment):
+    data = done.results / "data" / dataset
+    structure = json.loads((data / "data_file.seal.json").read_text())
+    with tarfile.open(next(data.glob("raw/*.tar"))) as tar:
+        pictures = sum(name.endswith(".jpg") for name in tar.getnames())
+    rows = (data / "data_file.csv").read_text().count("\n") - 1
+    assert pictures == rows == structure["published"]
+    assert structure["published"] == structure["kept"] + sum(structure["dropped"].values())
+    faces = [json.loads(path.read_text()) for path in sorted(data.glob("faces/*.seal.json"))]
+    assert sum(part["rows"] for part in faces) == structure["kept"]
+    assert all(part["rows"] == part["kept"] + sum(part["dropped"].values()) for part in faces)
+    test = [json.loads(path.read_text()) for path in data.glob("faces/test-*.seal.json")]
+    predictions = list((done.results / "experiments" / experiment).glob("*/*/predictions.csv"))
+    assert predictions
+    for path in predictions:
+        assert path.read_text().count("\n") - 1 == sum(part["kept"] for part in test)
+
+
+def ledger(project) -> dict:
+    """What MLflow's database holds, apart from ids and times."""
+    database = sqlite3.connect(project.results / "mlflow/mlflow.db")
+    runs = database.execute(
+        "select r.run_uuid, t.value from runs r join tags t on t.run_uuid = r.run_uuid "
+        "where t.key = 'graft.key' and r.lifecycle_stage = 'active'"
+    ).fetchall()
+    found = {}
+    for run, key in runs:
+        assert key not in found, "a run was duplicated"
+        steps = database.execute(
+            "select key, step, value from metrics where run_uuid = ? and key not like '%seconds%' "
+            "and key not like '%memory%'",
+            (run,),
+        ).fetchall()
+        params = database.execute("select key, value from params where run_uuid = ?", (run,))
+        found[key] = (sorted(steps), sorted(params.fetchall()))
+    return found
+
+
+def test_mlflow_holds_a_parent_and_a_child_for_each_run_and_reruns_do_not_duplicate(edited):
+    before = ledger(edited)
+    assert set(before) == {
+        "portraits_identity",
+        "portraits_identity/from_scratch/0",
+        "portraits_sex",
+        *(f"portraits_sex/{m}/0" for m in ("from_scratch", "feature_extraction", "fine_tuning")),
+    }
+    steps, params = before["portraits_sex/fine_tuning/0"]
+    assert [(s, k) for k, s, _ in steps if k == "val_accuracy"] == [
+        (1, "val_accuracy"),
+        (2, "val_accuracy"),
+    ]
+    assert dict(params)["train.epochs"] == "2"
+    artifacts = {path.name for path in (edited.results / "mlflow/artifacts").rglob("*.*")}
+    assert {"model.safetensors", "predictions.csv", "mode_comparison.svg"} <= artifacts
+    edited.snakemake("--forcerun", "track")
+    assert ledger(edited) == before
+
+
+def test_a_clean_project_is_verified_whole(done):
+    assert list(verify.verify_results(done.results)) == []
+    assert list(verify.verify_store(done.store)) == []
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE = {
+    "deleted": lambda path: path.unlink(),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": flip,
+    "emptied": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_verify_finds_every_damaged_entry_of_the_store(done, tmp_path, damage):
+    missed = []
+    for number, entry in enumerate(sorted(done.store.iterdir())):
+        key = entry.name.split("_", 1)[0]
+        place = tmp_path / str(number)
+        place.mkdir()
+        for file in done.store.glob(f"{key}_*"):
+            shutil.copy(file, place / file.name)
+        DAMAGE[damage](place / entry.name)
+        if not list(verify.verify_store(place)):
+            missed.append(entry.name)
+    assert missed == []
+
+
+def test_verify_finds_every_damaged_file_of_the_results(edited):
+    whole = [
+        path
+        for folder in verify.SEALED_FOLDERS
+        for path in sorted((edited.results / folder).rglob("*"))
+        if path.is_file() and path.name != "mlflow.json"  # it vouches for nothing beside it
+    ]
+    assert len(whole) > 80
+    missed = []
+    for path, damage in zip(whole, itertools.cycle(DAMAGE), strict=False):
+        good = path.read_bytes()
+        path.unlink()
+        path.write_bytes(good)
+        DAMAGE[damage](path)
+        if not list(verify.verify_results(edited.results)):
+            missed.append((path, damage))
+        path.write_bytes(good)
+    assert missed == []
+    assert list(verify.verify_results(edited.results)) == []
+
+
+def test_repair_removes_nothing_outside_the_store(edited, tmp_path):
+    mine = tmp_path / "mine.tar"
+    mine.write_bytes(b"precious")
+    (edited.results / "data/portraits/raw/mine.tar").symlink_to(mine)
+    problems = list(verify.verify_results(edited.results))
+    assert ["mine.tar" in problem.sentence for problem in problems] == [True]
+    for problem in problems:
+        verify.remove(problem, edited.store)
+    assert mine.read_bytes() == b"precious"
+
+
+def test_an_artefact_made_from_an_older_input_is_found(edited):
+    """A model and its seal replaced together are whole, but the predictions are another's."""
+    run = edited.results / "experiments/portraits_sex/from_scratch/0"
+    other = edited.results / "experiments/portraits_sex/fine_tuning/0"
+    for name in ("model.safetensors", "history.csv", "fit.json"):
+        (run / name).unlink()
+        shutil.copy(other / name, run / name)
+    sentences = [problem.sentence for problem in verify.verify_results(edited.results)]
+    assert any("metrics.json was made from another" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+def test_a_damaged_entry_is_refused_by_its_reader_and_made_anew_after_repair(edited, damage):
+    pack = edited.results / "data/portraits/packs/test-00.h5"
+    good = pack.read_bytes()
+    DAMAGE[damage](pack.resolve())
+    overlay = edited.folder / "overlay.yaml"  # so that `plots` reads the pack once more
+    overlay.write_text("experiments: {portraits_sex: {title: Another title}}")
+    edited.overlays.append(overlay)
+    log = edited.snakemake(check=False)
+    sentence = "graft plots: results/data/portraits/packs/test-00.h5 "
+    told = [line for line in log.splitlines() if line.startswith(sentence)]
+    assert told and "make repair" in told[0] and "Traceback" not in log
+    problems = list(verify.verify_results(edited.results))
+    assert any("packs/test-00.h5" in problem.sentence for problem in problems)
+    for problem in problems:
+        verify.remove(problem, edited.store)
+    edited.snakemake()
+    assert pack.read_bytes() == good
+    assert list(verify.verify_results(edited.results)) == []
+
+
+def test_a_deleted_entry_is_made_anew(edited):
+    pack = edited.results / "data/portraits/packs/test-00.h5"
+    good = pack.read_bytes()
+    pack.resolve().unlink()
+    edited.snakemake("--forcerun", "plots")
+    assert pack.read_bytes() == good
+
+
+def test_figures_changed_by_hand_are_found(edited):
+    metrics = edited.results / "experiments/portraits_sex/from_scratch/0/metrics.json"
+    record = json.loads(metrics.read_text())
+    record["accuracy"] = 0.99
+    metrics.unlink()
+    metrics.write_text(json.dumps(record))
+    sentences = [p.sentence for p in verify.verify_results(edited.results)]
+    assert any("metrics.json" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("stage", "target", "started"),
+    [
+        ("download", "all_download", "data/portraits/raw/.wiki_crop*"),
+        ("faces", "all_faces", "logs/faces/portraits_identity/train-00.log"),
+        ("train", "all_train", "experiments/portraits_identity/*/*/.checkpoint.pt"),
+    ],
+)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(done, tmp_path, stage, target, started):
+    project = Project(tmp_path / "project")
+    project.kill_when(lambda: list(project.results.glob(started)), target)
+    patterns = {
+        "download": ("data/*/raw/[!.]*.tar",),
+        "faces": BYTES[:1] + BYTES[2:3],
+        "train": MODELS,
+    }[stage]
+    project.snakemake(target)
+    found = files(project.results, *patterns)
+    assert found and found == files(done.results, *patterns)
+    assert not list(project.results.glob("experiments/*/*/*/.checkpoint.pt"))
+
+
+RULE = """
+
+rule added:
+    output:
+        "results/added.txt",
+    log:
+        "results/logs/added.log",
+    {extra}
+    script:
+        "../scripts/structure.py"
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        ("cache: True", "lacks `params: recipe="),
+        ("params: recipe=recipe('structure', dict)", "carries the recipe of structure"),
+        ("params: recipe=recipe('added', dict)", "lacks `cache: True`"),
+    ],
+)
+def test_a_rule_that_breaks_the_contract_stops_the_parse(tmp_path, extra, problem):
+    project = Project(tmp_path / "project")
+    with open(project.folder / "workflow/rules/track.smk", "a") as file:
+        file.write(RULE.format(extra=extra))
+    assert problem in project.dry_run(check=False)
+
+
+@pytest.mark.parametrize("profile", ["default", "slurm"])
+def test_each_profile_plans_the_same_jobs(tmp_path, profile):
+    project = Project(tmp_path / "project")
+    assert planned(project.dry_run(profile=profile, cores=False)) == EVERYTHING
+
+
+def test_a_file_with_another_sha256_is_told_in_one_sentence(tmp_path):
+    project = Project(tmp_path / "project")
+    (project.folder / "mine.tar").write_bytes(b"not what was published")
+    overlay = project.folder / "overlay.yaml"
+    overlay.write_text(
+        "datasets: {mine: {layout: lfw, label: identity, image_size: 32, files: "
+        "{mine.tar: {url: [mine.tar], sha256: " + "a" * 64 + "}}}}\n"
+        "run: [mine]\n"
+        "experiments: {mine: {dataset: mine, source: vgg_mini, modes: [from_scratch]}}\n"
+    )
+    project.overlays = [overlay]
+    log = project.snakemake("all_download", check=False)
+    told = [line for line in log.splitlines() if line.startswith("graft download: mine.tar")]
+    assert "datasets.mine.files.mine.tar.sha256" in told[0] and "Traceback" not in log
+    assert not (project.results / "data/mine/raw/mine.tar").exists()
+
+
+def test_an_unknown_key_in_an_overlay_is_told_with_the_nearest_known_one(tmp_path):
+    project = Project(tmp_path / "project")
+    overlay = project.folder / "overlay.yaml"
+    overlay.write_text("datasets: {portraits: {image_sise: 3}}")
+    project.overlays = [overlay]
+    log = project.dry_run(check=False)
+    assert "datasets.portraits.image_sise is not a known key; did you mean image_size?" in log
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_report_opens_offline_with_every_picture_shown(done, tmp_path):
+    report = done.results / "report.html"
+    done.snakemake("--report", str(report), cores=False)
+    pictures = sorted(done.results.glob("experiments/*/plots/*.svg"))
+    shown = tmp_path / "shown.html"
+    shown.write_text("".join(f'<img src="{path}">' for path in pictures) + LOADED)
+    for page, wanted in ((report, "portraits_sex"), (shown, f"loaded {len(pictures)}<")):
+        browser = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+            + ["--virtual-time-budget=10000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+            + ["--allow-file-access-from-files", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert wanted in browser.stdout
+    html = report.read_text(encoding="utf-8")
+    assert html.count("data:image/svg+xml;charset") >= len(pictures)
+
+
+LOADED = """<p id="n"></p><script>
+window.onload = () => {
+  const loaded = [...document.images].filter((i) => i.complete && i.naturalWidth > 0).length;
+  document.getElementById("n").textContent = "loaded " + loaded;
+};
+</script>"""

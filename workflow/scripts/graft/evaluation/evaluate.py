@@ -1,0 +1,43 @@
+"""Predictions of a trained model for the test rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from graft.config.architectures import IMAGE
+from graft.core.errors import GraftError
+from graft.evaluation import metrics
+from graft.images.packs import open_parts
+from graft.models.model_file import load_network
+from graft.models.transforms import Transform
+from graft.training import loop
+from graft.training.batches import Batches
+
+
+def predict(
+    model: Path, parts: Sequence[Path], *, device: str, precision: str, threads: int
+) -> pd.DataFrame:
+    """Predictions for packs or features at the model's cut (see `metrics.predictions_frame`)."""
+    torch.set_num_threads(threads)
+    network, description = load_network(model)
+    rows = open_parts(parts)
+    if rows.classes != description["classes"]:
+        raise GraftError(f"{parts[0]} has other classes than {model}; run the pack stage again.")
+    if not len(rows):
+        raise GraftError(f"{parts[0]}: no test sample is left; raise the data set's split.test.")
+    transform = Transform.from_dict(description["transform"])
+    batches = Batches(
+        rows,
+        transform if description["cut"] == IMAGE else None,
+        flip=False,
+        shift=0.0,
+        device=device,
+    )
+    logits = loop.logits(network.to(device), batches, precision)
+    confidences = logits.double().softmax(1).numpy()
+    return metrics.predictions_frame(
+        rows.sample_ids, rows.groups, np.asarray(rows.labels), confidences, rows.classes
+    )

@@ -1,0 +1,136 @@
+"""Packs: model-ready pictures with encoded labels, one file a part.
+
+A pack holds `images` uint8 (n, height, width, channels), contiguous; `labels` int64 (n,),
+positions in the attribute `classes` (a JSON list); `sample_id` and `group` (n,); and the
+attributes `recipe` and `graft_version`. A file of features is the same with `features` float16
+(n, views, ...) for images, and is read by the same classes.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from graft.core import hdf5
+from graft.core.errors import GraftError
+
+ARRAYS = ("images", "features")
+
+
+class Pack:
+    """A pack or a file of features, open for reading through a memory map.
+
+    path: where it lies.
+    array: the images uint8 (n, h, w, c) or features float16 (n, views, ...), read only.
+    labels: int64 (n,). sample_ids, groups: unicode (n,). classes: list of str.
+
+    Holds no open HDF5 file, and can be handed to other processes: they map it anew. Raises
+    GraftError for a file that is missing, damaged or something else.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        with hdf5.open(self.path, "pack") as file:
+            name = next((name for name in ARRAYS if name in file), None)
+            if name is None:
+                raise GraftError(f"{path} holds neither images nor features; it is no pack.")
+            self.array = hdf5.memmap(file[name])
+            self.labels = file["labels"][...]
+            self.sample_ids = hdf5.read_strings(file, "sample_id")
+            self.groups = hdf5.read_strings(file, "group")
+            self.classes = list(json.loads(file.attrs["classes"]))
+        lengths = {len(self.array), len(self.labels), len(self.sample_ids), len(self.groups)}
+        known = (self.labels >= 0) & (self.labels < len(self.classes))
+        if len(lengths) > 1 or not known.all():
+            raise GraftError(f"{path} does not hang together; run the pack stage again (-R pack).")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __reduce__(self):
+        return Pack, (self.path,)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The pictures, uint8 (n, height, width, channels)."""
+        return self.array
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The samples at `indices`, in that order, as a new array."""
+        return np.array(self.array[indices])
+
+    def copy_labels(self, file: h5py.File) -> None:
+        """Write labels, sample ids, groups and classes into a file of the same samples."""
+        write_labels(file, self.labels, self.sample_ids, self.groups, self.classes)
+
+
+class Packs:
+    """Several packs of one data set, read as one: the parts' samples follow one another.
+
+    labels, sample_ids, groups, classes: as in `Pack`, over all parts. Raises GraftError if
+    there is no part, or if the parts' classes or the shapes of their samples differ.
+    """
+
+    def __init__(self, packs: Sequence[Pack]):
+        if not packs:
+            raise GraftError("there is no pack to read: list at least one part.")
+        first, *others = self.packs = list(packs)
+        for other in others:
+            for what, mine, theirs in (
+                ("classes", first.classes, other.classes),
+                ("shape of the samples", first.array.shape[1:], other.array.shape[1:]),
+                ("type of the samples", first.array.dtype, other.array.dtype),
+            ):
+                if mine != theirs:
+                    raise GraftError(
+                        f"{first.path} and {other.path} differ in the {what}; make them again with "
+                        "one configuration."
+                    )
+        self.classes = first.classes
+        self.labels = np.concatenate([pack.labels for pack in self.packs])
+        self.sample_ids = np.concatenate([pack.sample_ids for pack in self.packs])
+        self.groups = np.concatenate([pack.groups for pack in self.packs])
+        self._ends = np.cumsum([len(pack) for pack in self.packs])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The samples at `indices` (0 <= index < n, any order, repeats allowed), as a new array.
+
+        Each part is read in ascending order, which is kind to disks that are slow to seek.
+        Raises IndexError for an index out of range.
+        """
+        indices = np.asarray(indices, np.int64)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"samples are numbered 0 to {len(self) - 1}")
+        first = self.packs[0].array
+        block = np.empty((len(indices), *first.shape[1:]), first.dtype)
+        order = np.argsort(indices, kind="stable")
+        starts = self._ends - [len(pack) for pack in self.packs]
+        bounds = np.searchsorted(indices[order], np.append(starts, len(self)))
+        for pack, start, low, high in zip(self.packs, starts, bounds[:-1], bounds[1:], strict=True):
+            chosen = order[low:high]
+            block[chosen] = pack.array[indices[chosen] - start]
+        return block
+
+
+def open_parts(paths: Sequence[str | Path]) -> Packs:
+    """Open the packs, or files of features, of several parts as one."""
+    return Packs([Pack(path) for path in paths])
+
+
+def write_labels(
+    file: h5py.File,
+    labels: np.ndarray,
+    sample_ids: Sequence[str],
+    groups: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    """Write what packs and features have in common: labels, ids, groups and classes."""
+    hdf5.write(file, "labels", np.asarray(labels, np.int64))
+    hdf5.write_strings(file, "sample_id", sample_ids)
+    hdf5.write_strings(file, "group", groups)
+    file.attrs["classes"] = json.dumps(list(classes))

@@ -1,0 +1,200 @@
+"""Predictions: what a trained model makes of a folder of one's own pictures.
+
+A picture goes the way that the model's own pictures went, from the decoder by way of crop,
+packing and input transform to the whole network; the model's description says how. Of several
+faces the most confident one is taken.
+"""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from graft.core.errors import GraftError
+from graft.core.files import atomic, sha256
+from graft.download import folders as trees
+from graft.download.archives import is_picture
+from graft.images import crop as faces
+from graft.images.crop import Cropper
+from graft.images.pack import prepare
+from graft.models import model_file
+from graft.models.network import Network
+from graft.models.transforms import Transform
+from graft.reporting.contact_sheet import ContactSheet
+
+COLUMNS = ("picture", "predicted", "confidence")
+"""The table's first columns; one `confidence_<class>` a class follows, and `drop_reason`."""
+
+
+class Model:
+    """A trained network with the preparation that its pictures need.
+
+    path: a file that `train.train` wrote. device: a name of torch's. precision: `fp32` or
+    `bf16`. batch_size: pictures at a time. Raises GraftError if the file is none.
+
+    Attributes: `classes`, list of str in the order of the confidences; `description` (see
+    `models`).
+    """
+
+    def __init__(self, path: Path, *, device: str, precision: str, batch_size: int):
+        try:
+            network, self.description = model_file.load_network(path)
+            self.classes: list[str] = self.description["classes"]
+            self._preparation = self.description["preparation"]
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise GraftError(
+                f"{path} is a safetensors file, but no model that the train stage wrote; name a "
+                "model.safetensors of this workflow."
+            ) from None
+        self._network: Network = network.to(device)
+        self._transform = Transform.from_dict(self.description["transform"])
+        self._device, self._precision, self._batch_size = device, precision, batch_size
+        detector = {"name": "none", **self._preparation.get("detector", {})}
+        self.crop = Cropper(
+            self._preparation["crop"],
+            self._preparation["size"],
+            detector=detector.pop("name"),
+            **detector,
+            device=device,
+        )
+
+    def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 (n, classes), each row summing to 1, of crops uint8 (size, size, 3)."""
+        found = [np.empty((0, len(self.classes)))]
+        for start in range(0, len(crops), self._batch_size):
+            batch = np.stack([self._prepared(c) for c in crops[start : start + self._batch_size]])
+            found.append(self._run(torch.from_numpy(batch)))
+        return np.concatenate(found)
+
+    def _prepared(self, crop: np.ndarray) -> np.ndarray:
+        spec = self._preparation
+        return prepare(
+            crop, spec["image_size"], grayscale=spec["grayscale"], equalize=spec["equalize"]
+        )
+
+    @torch.inference_mode()
+    def _run(self, images: torch.Tensor) -> np.ndarray:
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._precision == "bf16"):
+            logits = self._network.whole(self._transform(images.to(self._device)))
+        return logits.double().softmax(1).cpu().numpy()
+
+
+def predict(
+    folder: Path,
+    model: Path,
+    table: Path,
+    page: Path,
+    *,
+    name: str,
+    device: str,
+    precision: str,
+    batch_size: int,
+) -> dict:
+    """Predict every picture below a folder; write the table and the contact sheet.
+
+    The table has a row a picture, in the order of their paths in the folder: the class and the
+    confidences, or with these left empty the reason why there are none. `name` is what the page
+    calls the model. Memory grows by a short record a picture. Returns {"pictures", "predicted"
+    (class -> number), "dropped" (reason -> number), "passed_over" (kind -> number), "model"
+    (sha256)}. Raises GraftError for a folder that is missing or holds no picture, and for a file
+    that is no model.
+    """
+    folder = folder.expanduser()
+    pictures = trees.pictures(folder, key="predict.pictures")
+    passed_over = others(folder)
+    used = Model(model, device=device, precision=precision, batch_size=batch_size)
+    predicted, dropped = Counter(dict.fromkeys(used.classes, 0)), Counter()
+    with (
+        ContactSheet(page.parent, used.classes) as sheet,
+        atomic(table) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+        tqdm(total=len(pictures), desc="predict", unit=" pictures", mininterval=5) as progress,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
+        most = faces.WINDOW_BATCHES * batch_size
+        for window in _windows(folder, pictures, most):
+            for (picture, image), (crop, shares) in zip(window, _look(used, window), strict=True):
+                if isinstance(crop, str):
+                    dropped[crop] += 1
+                    sheet.add_dropped(picture, image, crop)
+                    rows.writerow([picture, "", "", *([""] * len(used.classes)), crop])
+                    continue
+                best = int(shares.argmax())
+                predicted[used.classes[best]] += 1
+                sheet.add(picture, crop, used.classes[best], float(shares[best]))
+                figures = [repr(float(share)) for share in shares]
+                rows.writerow([picture, used.classes[best], figures[best], *figures, ""])
+            progress.update(len(window))
+        digest = sha256(model)
+        sheet.write(page, _facts(used, name, digest, len(pictures)), passed_over)
+    return {
+        "pictures": len(pictures),
+        "predicted": dict(predicted),
+        "dropped": dict(sorted(dropped.items())),
+        "passed_over": passed_over,
+        "model": digest,
+    }
+
+
+def others(folder: Path) -> dict[str, int]:
+    """Files below a folder that are passed over: how many of each ending, and how many hidden."""
+    found: Counter[str] = Counter()
+    for _, folders, names in os.walk(folder):
+        found["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".") and not is_picture(name)]
+        endings = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
+        found.update(ending.decode(errors="replace") or "without an ending" for ending in endings)
+    return {kind: number for kind, number in sorted(found.items()) if number}
+
+
+def _look(
+    model: Model, window: Sequence[tuple[str, np.ndarray | None]]
+) -> Iterator[tuple[np.ndarray | str, np.ndarray | None]]:
+    """For each picture its crop and confidences (classes,), or why there are none, and None."""
+    readable = [image for _, image in window if image is not None]
+    cropped = iter(model.crop(readable, [None] * len(readable)) if readable else [])
+    crops = ["unreadable" if image is None else next(cropped) for _, image in window]
+    shares = iter(model.confidences([crop.image for crop in crops if not isinstance(crop, str)]))
+    for crop in crops:
+        yield (crop, None) if isinstance(crop, str) else (crop.image, next(shares))
+
+
+def _windows(
+    folder: Path, pictures: Sequence[str], most: int
+) -> Iterator[list[tuple[str, np.ndarray | None]]]:
+    """(name, picture or None if it cannot be read), so many at a time as memory allows."""
+    window, held = [], 0
+    for picture in pictures:
+        try:
+            image = faces.decode((folder / picture).read_bytes())
+        except OSError:
+            image = None
+        window.append((picture, image))
+        held += 0 if image is None else image.nbytes
+        if len(window) >= most or held >= faces.WINDOW_BYTES:
+            yield window
+            window, held = [], 0
+    if window:
+        yield window
+
+
+def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
+    """What the page says of the model and of how it looks at pictures."""
+    spec, about = model.description["preparation"], model.description
+    crop = "one face, turned upright" if spec["crop"] == "aligned_face" else "the central square"
+    colour = ", grey" if spec["grayscale"] else ""
+    even = ", histogram equalised" if spec["equalize"] else ""
+    return {
+        "Pictures": f"{pictures:,}",
+        "Model": name,
+        "SHA-256": digest,
+        "Network": f"{about['architecture']}, {about['mode']}, {len(model.classes)} classes",
+        "Looks at": f"{crop}, {about['image_size']} pixels a side{colour}{even}",
+    }

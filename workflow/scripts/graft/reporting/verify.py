@@ -1,0 +1,173 @@
+"""Verification: every artefact against its seal, every figure against the predictions.
+
+Two places are walked: the results, and the store that they link into. In both a seal vouches
+for the files beside it; in the store the files of one job share the first part of their name.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graft.core import seals
+from graft.core.errors import GraftError
+from graft.evaluation import compare, metrics
+from graft.reporting import overview
+from graft.reporting.findings import Findings
+
+SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
+SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
+TOLERANCE = 1e-9
+
+
+@dataclass
+class Problem:
+    """One thing that is wrong, in words, and the files to remove so that it is made again.
+
+    A file that no seal vouches for is told but not removed: it may be somebody's own.
+    """
+
+    sentence: str
+    remove: list[Path] = field(default_factory=list)
+
+
+def verify_results(results: Path) -> Iterator[Problem]:
+    """Every problem below a results folder."""
+    covered: set[Path] = set()
+    sealed: dict[str, str] = {}  # path from the working directory -> sha256
+    records: dict[Path, dict] = {}
+    files = [
+        path
+        for folder in SEALED_FOLDERS
+        for path in sorted((results / folder).rglob("*"))
+        if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
+    ]
+    for path in files:
+        if not is_seal(path):
+            continue
+        covered.add(path)
+        try:
+            record = seals.read(path)
+        except GraftError as error:
+            yield Problem(str(error), [path])
+            continue
+        outputs = {path.parent / o["file"]: o for o in record["seal"]["outputs"].values()}
+        covered |= set(outputs)
+        damaged = False
+        for file, output in outputs.items():
+            if problem := seals.damage(file, output):
+                damaged = True
+                yield Problem(f"{file} {problem}.", [file, path])
+        if not damaged:
+            records[path] = record
+            sealed |= {_listed(file, results): o["sha256"] for file, o in outputs.items()}
+    for path, record in records.items():
+        try:
+            sentences = [*_outdated(path, record, sealed), *_recomputed(path, record)]
+        except GraftError as error:
+            sentences = [str(error)]
+        outputs = [path.parent / o["file"] for o in record["seal"]["outputs"].values()]
+        for sentence in sentences:
+            yield Problem(sentence, [path, *outputs])
+    for path in files:
+        if path not in covered and path.suffix != ".part" and not path.name.endswith(".part.json"):
+            yield Problem(f"{path} has no seal that vouches for it; remove it if it is not yours.")
+
+
+def verify_store(store: Path) -> Iterator[Problem]:
+    """Every problem in Snakemake's between-workflow store.
+
+    A job's outputs are `<key>_<role><suffix>`; its seal is the one whose role is `seal`.
+    """
+    entries: dict[str, list[Path]] = {}
+    for path in sorted(store.iterdir()):
+        if path.is_file() and "_" in path.name:
+            entries.setdefault(path.name.split("_", 1)[0], []).append(path)
+    for key, files in entries.items():
+        seal = store / f"{key}_seal.json"
+        try:
+            record = seals.read(seal)
+        except GraftError as error:
+            yield Problem(f"store: {error}", files)
+            continue
+        for role, output in record["seal"]["outputs"].items():
+            file = store / f"{key}_{role}{Path(output['file']).suffix}"
+            if problem := seals.damage(file, output):
+                yield Problem(f"store: {file} {problem}.", [*files])
+
+
+def is_seal(path: Path) -> bool:
+    return path.name.endswith(".seal.json") or path.name in SEAL_NAMES
+
+
+def remove(problem: Problem, store: Path) -> None:
+    """Remove a problem's files, and their entries in the store, so that they are made again.
+
+    What a link points at outside the store is nobody's to remove.
+    """
+    for path in problem.remove:
+        if path.is_symlink() and path.resolve().parent == store.resolve():
+            path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _listed(path: Path, results: Path) -> str:
+    """How recipes name a file: from the working directory, which holds `results`."""
+    return f"results/{path.relative_to(results).as_posix()}"
+
+
+def _outdated(path: Path, record: dict, sealed: dict[str, str]) -> Iterator[str]:
+    """Sentences on inputs that are no longer those that the artefact was made from."""
+    for role, listed in record["seal"]["recipe"]["inputs"].items():
+        files = [file for file in listed if not file.endswith(".json")]
+        for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
+            if sealed.get(file, sha256) != sha256:
+                yield f"{path} was made from another {file} than the one that stands there now."
+
+
+def _recomputed(path: Path, record: dict) -> Iterator[str]:
+    """Sentences on figures that the predictions do not give again."""
+    settings = record["seal"]["recipe"]["settings"]
+    if path.name == "metrics.json":
+        again = metrics.measure(
+            metrics.read_predictions(path.with_name("predictions.csv")),
+            **{key: settings[key] for key in ("resamples", "seed", "level")},
+        )
+        source = "predictions.csv"
+    elif path.name == "comparison.seal.json":
+        tables: dict = {}
+        for listed in map(Path, record["seal"]["recipe"]["inputs"]["predictions"]):
+            mode, seed, name = listed.parts[-3:]
+            if name == "predictions.csv":
+                table = metrics.read_predictions(path.parent / mode / seed / name)
+                tables.setdefault(mode, {})[int(seed)] = table
+        again, source = compare.compare(tables, **settings), "the predictions"
+    elif path.name == "overview.seal.json":
+        again = overview.overview(_overviewed(path, record), **settings)
+        source = "the fits and predictions"
+    else:
+        return
+    for key, value in again.items():
+        if not _close(value, record.get(key)):
+            yield f"{path}: {key} is not what comes out of {source} again."
+
+
+def _overviewed(path: Path, record: dict) -> dict[str, Findings]:
+    """The findings that an overview was made from, read again."""
+    results = path.parents[2]
+    inputs, records = {}, {}
+    for role, listed in record["seal"]["recipe"]["inputs"].items():
+        files = [results / Path(file).relative_to("results") for file in listed]
+        inputs[role] = [file for file in files if not is_seal(file)]
+        records[role], _ = seals.check(inputs[role], filter(is_seal, files))
+    return overview.gather(inputs, records)
+
+
+def _close(a, b) -> bool:
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_close(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b or ()) and all(map(_close, a, b))
+    if isinstance(a, float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return a == b
