@@ -1,7 +1,7 @@
 # Graft: transfer learning on images, from the download to the report. See README.md.
 #
 #   snakemake --cores all                  everything that config/config.yaml lists under `run`
-#   snakemake --cores all all_faces        one stage, for every data set
+#   snakemake --cores all all_crop        one stage, for every data set
 #   snakemake --cores all -R train         redo one stage and what depends on it
 
 import os
@@ -33,7 +33,7 @@ rule all:
 
 include: "workflow/rules/download.smk"
 include: "workflow/rules/structure.smk"
-include: "workflow/rules/faces.smk"
+include: "workflow/rules/crop.smk"
 include: "workflow/rules/pack.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/features.smk"

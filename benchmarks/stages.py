@@ -18,7 +18,7 @@ from graft.reporting import verify  # noqa: E402
 MAKES = {
     "download": "the archive as published (a .tgz unpacked), its sha256 verified",
     "structure": "`data_file.csv`: a row for every published sample, kept or dropped with a reason",
-    "faces": "aligned crops with landmarks, one HDF5 a part",
+    "crop": "aligned crops with landmarks, one HDF5 a part",
     "pack": "model-ready uint8 pictures and labels, mapped by readers",
     "weights": "a source under torchvision's names, with its input transform",
     "features": "what the frozen blocks make of each picture, float16",

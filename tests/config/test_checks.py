@@ -154,14 +154,14 @@ def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
 
 
 def test_whole_pictures_do_not_depend_on_the_detector(shipped):
-    aligned = stages.faces(resolve(shipped), "portraits")
+    aligned = stages.crop(resolve(shipped), "portraits")
     assert {"detector", "device"} <= set(aligned)
     portraits = shipped["datasets"]["portraits"]
     portraits["crop"] = "whole"
-    whole = stages.faces(resolve(shipped), "portraits")
+    whole = stages.crop(resolve(shipped), "portraits")
     portraits["detector"] = {"min_score": 0.5}
     shipped["compute"]["device"] = "cuda"
-    assert stages.faces(resolve(shipped), "portraits") == whole
+    assert stages.crop(resolve(shipped), "portraits") == whole
     assert (whole["crop"], whole["size"]) == ("whole", aligned["size"])
 
 

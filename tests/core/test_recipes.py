@@ -64,7 +64,7 @@ def test_touching_a_module_changes_nothing(scripts):
     [
         {"wildcards": {"part": "val-00"}},
         {"settings": {"image_size": 65}},
-        {"inputs": {"faces": ["b.h5"]}},
+        {"inputs": {"crop": ["b.h5"]}},
         {"inputs": {"other_role": ["a.h5"]}},
     ],
 )
@@ -74,7 +74,7 @@ def test_whatever_a_result_depends_on_changes_its_recipe(scripts, tmp_path, chan
     one = {
         "wildcards": {"part": "train-00"},
         "settings": {"image_size": 64},
-        "inputs": {"faces": ["a.h5"]},
+        "inputs": {"crop": ["a.h5"]},
         "script": scripts / "stage.py",
         "lock": lock,
     }
@@ -108,7 +108,7 @@ RULE = {
     "script": "../scripts/pack.py",
     "cached": True,
     "outputs": [("pack", set()), ("seal", set())],
-    "inputs": ["faces"],
+    "inputs": ["crop"],
     "forbidden": {"shadow": False},
     "may_skip_cache": {"track"}.__contains__,
 }
@@ -119,10 +119,10 @@ RULE = {
     [
         ({}, None),
         ({"recipe_stage": None}, "lacks `params: recipe="),
-        ({"recipe_stage": "faces"}, "carries the recipe of faces"),
+        ({"recipe_stage": "crop"}, "carries the recipe of crop"),
         ({"cached": False}, "lacks `cache: True`"),
         ({"script": None}, "no `script:`"),
-        ({"script": "../scripts/faces.py"}, "no `script:` called pack.py"),
+        ({"script": "../scripts/crop.py"}, "no `script:` called pack.py"),
         ({"outputs": [("pack", set())]}, "no output called seal"),
         ({"outputs": [(None, set()), ("seal", set())]}, "outputs without a name"),
         ({"outputs": [("pack", {"directory"})]}, "directory"),

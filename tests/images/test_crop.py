@@ -68,7 +68,7 @@ def dataset(folder, pictures, boxes=None):
 
 
 def extract(folder, rows, archives, **options):
-    settings = {"crop": "whole", "size": 32, "recipe": {"stage": "faces"}} | options
+    settings = {"crop": "whole", "size": 32, "recipe": {"stage": "crop"}} | options
     return faces.extract(rows, archives, folder / "train-00.h5", **settings)
 
 
@@ -122,7 +122,7 @@ def test_whole_pictures_are_kept_in_the_rows_order(tmp_path):
     assert file["landmarks"].shape == (5, 5, 2) and np.isnan(file["landmarks"]).all()
     assert file["box"].shape == (5, 4) and np.isnan(file["box"]).all()
     with h5py.File(tmp_path / "train-00.h5") as opened:
-        assert dict(opened.attrs) == {"recipe": '{"stage":"faces"}', "graft_version": VERSION}
+        assert dict(opened.attrs) == {"recipe": '{"stage":"crop"}', "graft_version": VERSION}
         assert opened["images"].chunks is None and opened["images"].compression is None
 
 

@@ -16,10 +16,10 @@ from graft.images import packs
 
 
 def write_faces(path, count, *, size=24, seed=0, labels=("female", "male"), prefix="person"):
-    """A file as the faces stage writes it, with random pictures."""
+    """A file as the crop stage writes it, with random pictures."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    with hdf5.create(path, {"stage": "faces"}) as file:
+    with hdf5.create(path, {"stage": "crop"}) as file:
         hdf5.write(file, "images", images)
         hdf5.write_strings(file, "sample_id", [f"{seed:08x}{i:08x}" for i in range(count)])
         hdf5.write_strings(file, "label", [labels[i % len(labels)] for i in range(count)])

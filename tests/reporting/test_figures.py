@@ -69,7 +69,7 @@ def _all_figures():
     many = [f"Person_{number:03d}" for number in range(100)]
     diagonal = dict.fromkeys(MODES, 5 * np.eye(100))
     mistakes = ["A_Long_Name_0001\ntrue female, said male 99.9 %"] * 10
-    drops = {"structure": {"no_label": 12, "bad_age": 3, "no_face": 0}, "faces": {}}
+    drops = {"structure": {"no_label": 12, "bad_age": 3, "no_face": 0}, "crop": {}}
     head = {"fine_tuning": "feature_extraction"}
     return {
         "curves": figures.learning_curves(_histories(), warm_up=head, metric="accuracy"),
@@ -77,7 +77,7 @@ def _all_figures():
         "confusion100": figures.confusion_matrices(diagonal, many),
         "comparison": figures.mode_comparison(_comparison()),
         "sheet": figures.contact_sheet(_pictures(10), mistakes, title="mistakes"),
-        "dropped": figures.dropped(drops, {"structure": 985, "faces": 985}),
+        "dropped": figures.dropped(drops, {"structure": 985, "crop": 985}),
     }
 
 
@@ -236,14 +236,14 @@ def test_contact_sheet_has_a_cell_per_picture():
 
 
 def test_dropped_shows_every_reason_and_what_was_kept():
-    counts = {"structure": {"no_label": 1200, "bad_age": 3, "no_face": 0}, "faces": {}}
-    figure = figures.dropped(counts, {"structure": 38138, "faces": 38138})
+    counts = {"structure": {"no_label": 1200, "bad_age": 3, "no_face": 0}, "crop": {}}
+    figure = figures.dropped(counts, {"structure": 38138, "crop": 38138})
     first, second = figure.axes
     assert [bar.get_width() for bar in first.patches] == [3, 1200]
     assert [label.get_text() for label in first.get_yticklabels()] == ["bad age", "no label"]
     assert [text.get_text() for text in first.texts] == ["3", "1,200"]
     assert first.get_title(loc="left") == "structure: kept 38,138 of 39,341"
-    assert second.get_title(loc="left") == "faces: kept 38,138 of 38,138"
+    assert second.get_title(loc="left") == "crop: kept 38,138 of 38,138"
     assert second.get_yticklabels()[0].get_text() == "nothing dropped"
 
 

@@ -97,7 +97,7 @@ FACES = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
     ("faces", "packed", "predicted", "lost"),
     [
         (FACES, 4, 4, None),
-        ({"test-00": {**FACES["test-00"], "kept": 3}}, 4, 4, "kept and dropped faces"),
+        ({"test-00": {**FACES["test-00"], "kept": 3}}, 4, 4, "kept and dropped crops"),
         (FACES, 3, 3, "packed pictures"),
         (FACES, 4, 3, "predictions"),
     ],

@@ -16,7 +16,7 @@ from graft.reporting import verify
 EVERYTHING = {
     "download": 2,
     "structure": 2,
-    "faces": 8,
+    "crop": 8,
     "pack": 8,
     "weights": 1,
     "features": 4,
@@ -27,7 +27,7 @@ EVERYTHING = {
     "overview": 1,
     "track": 2,
 }
-BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/faces/*.h5", "features/**/*.h5")
+BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/crops/*.h5", "features/**/*.h5")
 MODELS = ("experiments/*/*/*/model.safetensors", "experiments/*/*/*/history.csv")
 
 
@@ -65,25 +65,25 @@ def test_touching_every_file_reruns_nothing(edited):
     assert "Nothing to be done" in edited.dry_run()
 
 
-FOLLOWING_FACES = {k: v for k, v in EVERYTHING.items() if k not in ("download", "structure")}
+FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "structure")}
 
 
 @pytest.mark.parametrize(
     ("module", "importers", "plan"),
     [
-        ("graft/alignment.py", {"faces"}, FOLLOWING_FACES),
+        ("graft/images/align.py", {"crop"}, FOLLOWING_CROP),
         (
-            "graft/sources.py",
+            "graft/models/sources.py",
             {"weights"},
             {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
             | dict.fromkeys(("compare", "plots", "overview", "track"), 1),
         ),
         (
-            "graft/comparison.py",
+            "graft/evaluation/compare.py",
             {"compare", "overview"},
             {"compare": 2, "plots": 2, "overview": 1, "track": 2},
         ),
-        ("graft/ledger.py", {"track"}, {"track": 2}),
+        ("graft/reporting/ledger.py", {"track"}, {"track": 2}),
     ],
 )
 def test_editing_a_module_reruns_its_importers_and_what_follows(edited, module, importers, plan):
@@ -117,8 +117,8 @@ def test_another_lock_reruns_everything(edited):
 
 
 def test_forcing_a_stage_reruns_it_and_what_follows(done):
-    plan = planned(done.dry_run("--forcerun", "faces"))
-    assert plan == FOLLOWING_FACES
+    plan = planned(done.dry_run("--forcerun", "crop"))
+    assert plan == FOLLOWING_CROP
 
 
 def test_forcing_a_stage_redoes_it_instead_of_taking_it_from_the_store(edited):
@@ -131,8 +131,8 @@ def test_forcing_a_stage_redoes_it_instead_of_taking_it_from_the_store(edited):
 
 def test_one_stage_can_be_asked_for_alone(done, tmp_path):
     fresh = Project(tmp_path / "fresh")
-    plan = planned(fresh.dry_run("all_faces"))
-    assert plan == {"download": 2, "structure": 2, "faces": 8, "all_faces": 1}
+    plan = planned(fresh.dry_run("all_crop"))
+    assert plan == {"download": 2, "structure": 2, "crop": 8, "all_crop": 1}
 
 
 def test_a_second_working_directory_takes_everything_but_track_from_the_store(done, tmp_path):
@@ -181,10 +181,10 @@ def test_counts_are_conserved_from_the_archive_to_the_predictions(done, dataset,
     rows = (data / "data_file.csv").read_text().count("\n") - 1
     assert pictures == rows == structure["published"]
     assert structure["published"] == structure["kept"] + sum(structure["dropped"].values())
-    faces = [json.loads(path.read_text()) for path in sorted(data.glob("faces/*.seal.json"))]
+    faces = [json.loads(path.read_text()) for path in sorted(data.glob("crops/*.seal.json"))]
     assert sum(part["rows"] for part in faces) == structure["kept"]
     assert all(part["rows"] == part["kept"] + sum(part["dropped"].values()) for part in faces)
-    test = [json.loads(path.read_text()) for path in data.glob("faces/test-*.seal.json")]
+    test = [json.loads(path.read_text()) for path in data.glob("crops/test-*.seal.json")]
     predictions = list((done.results / "experiments" / experiment).glob("*/*/predictions.csv"))
     assert predictions
     for path in predictions:
@@ -351,7 +351,7 @@ def test_figures_changed_by_hand_are_found(edited):
     ("stage", "target", "started"),
     [
         ("download", "all_download", "data/portraits/raw/.wiki_crop*"),
-        ("faces", "all_faces", "logs/faces/portraits_identity/train-00.log"),
+        ("crop", "all_crop", "logs/crop/portraits_identity/train-00.log"),
         ("train", "all_train", "experiments/portraits_identity/*/*/.checkpoint.pt"),
     ],
 )
@@ -360,7 +360,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(done, tmp_path, stage
     project.kill_when(lambda: list(project.results.glob(started)), target)
     patterns = {
         "download": ("data/*/raw/[!.]*.tar",),
-        "faces": BYTES[:1] + BYTES[2:3],
+        "crop": BYTES[:1] + BYTES[2:3],
         "train": MODELS,
     }[stage]
     project.snakemake(target)

@@ -24,7 +24,7 @@ from graft.config import checks as configs
 from graft.core.errors import GraftError
 
 STAGES = (
-    "download structure faces pack weights features train evaluate compare plots overview track "
+    "download structure crop pack weights features train evaluate compare plots overview track "
     "predict export"
 ).split()
 # `track` talks to a server, and own photographs have no place in a store that may be shared.
@@ -269,9 +269,7 @@ def over_parts(pattern, *splits):
 
     def find(wildcards):
         dataset = wildcards.get("dataset") or config["experiments"][wildcards.experiment]["dataset"]
-        return sealed(
-            expand(pattern, dataset=dataset, part=stages.parts(config, dataset, *splits))
-        )
+        return sealed(expand(pattern, dataset=dataset, part=stages.parts(config, dataset, *splits)))
 
     return find
 
@@ -289,8 +287,8 @@ def targets(stage):
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
-        case "faces" | "pack":
-            folder = {"faces": "faces", "pack": "packs"}[stage]
+        case "crop" | "pack":
+            folder = {"crop": "crops", "pack": "packs"}[stage]
             return [
                 f"{DATA}/{folder}/{part}.seal.json".format(dataset=dataset)
                 for dataset in datasets

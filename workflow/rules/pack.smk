@@ -4,7 +4,7 @@
 
 rule pack:
     input:
-        faces=sealed(f"{DATA}/faces/{{part}}.h5"),
+        crops=sealed(f"{DATA}/crops/{{part}}.h5"),
         data_file=sealed(f"{DATA}/data_file.csv"),
     output:
         pack=f"{DATA}/packs/{{part}}.h5",

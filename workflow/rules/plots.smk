@@ -10,7 +10,7 @@ rule plots:
         data_file=lambda w: sealed(
             f"{DATA}/data_file.csv".format(dataset=config["experiments"][w.experiment]["dataset"])
         ),
-        faces=over_parts(f"{DATA}/faces/{{part}}.h5"),
+        crops=over_parts(f"{DATA}/crops/{{part}}.h5"),
         packs=over_parts(f"{DATA}/packs/{{part}}.h5"),
     output:
         learning_curves=report(

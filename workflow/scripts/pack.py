@@ -6,7 +6,7 @@ from graft.images import pack
 
 with Job(snakemake) as job:
     job.results = pack.write(
-        job.input("faces"),
+        job.input("crops"),
         job.outputs.pack,
         classes=table.classes(table.read(job.input("data_file"))),
         recipe=job.recipe,

@@ -142,7 +142,7 @@ def _read_as(config: dict, dataset: str) -> dict:
     return {key: spec[key] for key in ("layout", "label", "options", "classes")}
 
 
-def faces(config: dict, dataset: str) -> dict:
+def crop(config: dict, dataset: str) -> dict:
     spec = config["datasets"][dataset]
     found = {"crop": spec["crop"], "size": spec["crop_size"] or spec["image_size"]}
     if spec["crop"] == "whole":  # asks no detector
@@ -221,7 +221,7 @@ def train(config: dict, experiment: str, mode: str) -> dict:
         "mode": mode,
         "cut": cut(config, experiment, mode),
         "train": training,
-        "preparation": {**faces(config, spec["dataset"]), **pack(config, spec["dataset"])},
+        "preparation": {**crop(config, spec["dataset"]), **pack(config, spec["dataset"])},
         "device": compute["device"],
         "precision": compute["training_precision"],
         "threads": compute["threads"],

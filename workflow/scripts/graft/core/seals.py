@@ -5,8 +5,8 @@ its outputs, one seal with the sha256 of each of them; every reader checks the s
 uses the file, and `make verify` checks them all. A seal holds the stage's results (counts,
 metrics, timings) at the top level and its provenance under the key `seal`:
 
-    {"kept": 812, ..., "seal": {"stage": "faces", "recipe": {...}, "outputs":
-        {"faces": {"file": "train-00.h5", "sha256": "...", "size": 123}}, "digest": "..."}}
+    {"kept": 812, ..., "seal": {"stage": "crop", "recipe": {...}, "outputs":
+        {"crops": {"file": "train-00.h5", "sha256": "...", "size": 123}}, "digest": "..."}}
 
 `digest` is the sha256 of the whole record without itself, so a damaged seal is noticed too.
 """

@@ -174,7 +174,7 @@ def extract(
 
 def counts(path: Path) -> dict:
     """What `extract` returned for a file that it wrote."""
-    with hdf5.open(path, "faces") as file:
+    with hdf5.open(path, "crop") as file:
         return _counts(len(file["images"]), hdf5.read_strings(file, "dropped_reason").tolist())
 
 

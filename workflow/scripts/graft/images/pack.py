@@ -15,7 +15,7 @@ CHUNK = 256
 
 
 def write(
-    faces: Path,
+    crops: Path,
     destination: Path,
     *,
     image_size: int,
@@ -30,31 +30,31 @@ def write(
     `prepare`). Grayscale pictures have one channel; whoever needs three repeats it, which
     costs nothing where it is done and two thirds of the disk where it is not.
 
-    Raises GraftError for a damaged file of faces and for a label that is not in `classes`.
+    Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
     """
     classes = list(classes)
     codes = {label: code for code, label in enumerate(classes)}
-    with hdf5.open(faces, "faces") as source:
-        crops = hdf5.memmap(source["images"])
+    with hdf5.open(crops, "crop") as source:
+        pictures = hdf5.memmap(source["images"])
         names = hdf5.read_strings(source, "label").tolist()
         sample_ids = hdf5.read_strings(source, "sample_id")
         groups = hdf5.read_strings(source, "group")
     unknown = sorted(set(names) - set(codes))
     if unknown:
         raise GraftError(
-            f"{faces}: the label {unknown[0]!r} is none of the {len(classes)} classes in "
+            f"{crops}: the label {unknown[0]!r} is none of the {len(classes)} classes in "
             "data_file.csv; run the structure stage again (-R structure)."
         )
     labels = np.array([codes[name] for name in names], np.int64)
     channels = 1 if grayscale else 3
     with hdf5.create(destination, recipe) as file:
         images = hdf5.contiguous(
-            file, "images", (len(crops), image_size, image_size, channels), np.uint8
+            file, "images", (len(pictures), image_size, image_size, channels), np.uint8
         )
-        for start in range(0, len(crops), CHUNK):
+        for start in range(0, len(pictures), CHUNK):
             chunk = [
-                prepare(crop, image_size, grayscale=grayscale, equalize=equalize)
-                for crop in crops[start : start + CHUNK]
+                prepare(picture, image_size, grayscale=grayscale, equalize=equalize)
+                for picture in pictures[start : start + CHUNK]
             ]
             images[start : start + len(chunk)] = np.stack(chunk)
         write_labels(file, labels, sample_ids, groups, classes)

@@ -28,10 +28,10 @@ def write(
 ) -> dict:
     """Draw every figure and write the summary; `outputs` has a path for each as attributes."""
     structure = records["data_file"][0]
-    faces = {_part(r): r for r in records["faces"]}
+    crops = {_part(r): r for r in records["crops"]}
     packs = {_part(r): r for r in records["packs"]}
     predicted = {f"{mode} {seed}": r["n"] for (mode, seed), r in findings.metrics.items()}
-    counts.check(structure, faces, packs, predicted, title)
+    counts.check(structure, crops, packs, predicted, title)
     tested = [p for p, part in zip(inputs["packs"], packs, strict=True) if part.startswith("test")]
     modes = findings.modes
     histories = {m: list(findings.of(m, findings.histories).values()) for m in modes}
@@ -53,10 +53,10 @@ def write(
     }
     classes = next(iter(findings.metrics.values()))["classes"]
     figures.save_svg(figures.confusion_matrices(summed, classes), outputs.confusion_matrices)
-    figures.save_svg(_contact_sheet(inputs["faces"], title), outputs.contact_sheet)
+    figures.save_svg(_contact_sheet(inputs["crops"], title), outputs.contact_sheet)
     figures.save_svg(_mistakes(findings, tested), outputs.mistakes)
-    lost = {"structure": structure["dropped"], "faces": counts.total_dropped(faces.values())}
-    kept = {"structure": structure["kept"], "faces": sum(f["kept"] for f in faces.values())}
+    lost = {"structure": structure["dropped"], "crop": counts.total_dropped(crops.values())}
+    kept = {"structure": structure["kept"], "crop": sum(f["kept"] for f in crops.values())}
     figures.save_svg(figures.dropped(lost, kept), outputs.dropped)
     by_mode = {m: findings.of(m, findings.metrics) for m in modes}
     table = tables.summary_table(by_mode, findings.comparison)
@@ -97,11 +97,11 @@ def _part(record: dict) -> str:
     return record["seal"]["recipe"]["wildcards"]["part"]
 
 
-def _contact_sheet(faces: list[Path], title: str):
+def _contact_sheet(crops: list[Path], title: str):
     """The first pictures of each part in turn: training, validation and test are all seen."""
     pictures, labels = [], []
-    share = -(-SHEET // len(faces))
-    for path in faces:
+    share = -(-SHEET // len(crops))
+    for path in crops:
         with h5py.File(path) as file:
             pictures += list(file["images"][:share])
             labels += [label.decode() for label in file["label"][:share]]

@@ -50,7 +50,7 @@ def test_every_photograph_of_lfw_has_a_face(lfw, extracted):
 
 
 def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted):
-    with hdf5.open(extracted[0], "faces") as file:
+    with hdf5.open(extracted[0], "crop") as file:
         crops = hdf5.memmap(file["images"])
     found = detect.build("mtcnn").detect(list(crops))
     target = align.template(160)
@@ -68,14 +68,14 @@ def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extrac
 
 
 def test_the_person_in_the_middle_is_taken_not_a_bystander(lfw, extracted):
-    with hdf5.open(extracted[0], "faces") as file:
+    with hdf5.open(extracted[0], "crop") as file:
         noses = file["landmarks"][:, 2]
     assert (abs(noses - 125) < 40).all()
 
 
 def test_the_crops_become_a_pack(extracted, tmp_path):
     path, counted = extracted
-    with hdf5.open(path, "faces") as file:
+    with hdf5.open(path, "crop") as file:
         classes = sorted(set(hdf5.read_strings(file, "label").tolist()))
     options = {"image_size": 64, "grayscale": True, "equalize": True, "recipe": {}}
     packed = packing.write(path, tmp_path / "pack.h5", classes=classes, **options)

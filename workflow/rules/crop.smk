@@ -2,15 +2,15 @@
 # Makes:    aligned crops of one part with their landmarks, and what was dropped and why.
 
 
-rule faces:
+rule crop:
     input:
         raw=raw_files,
         data_file=sealed(f"{DATA}/data_file.csv"),
     output:
-        faces=f"{DATA}/faces/{{part}}.h5",
-        seal=f"{DATA}/faces/{{part}}.seal.json",
+        crops=f"{DATA}/crops/{{part}}.h5",
+        seal=f"{DATA}/crops/{{part}}.seal.json",
     log:
-        "results/logs/faces/{dataset}/{part}.log",
+        "results/logs/crop/{dataset}/{part}.log",
     cache: True
     conda:
         "../../envs/graft.yaml"
@@ -20,6 +20,6 @@ rule faces:
         runtime=480,
         gpu=gpus,
     params:
-        recipe=recipe("faces", lambda w: stages.faces(config, w.dataset)),
+        recipe=recipe("crop", lambda w: stages.crop(config, w.dataset)),
     script:
-        "../scripts/faces.py"
+        "../scripts/crop.py"

@@ -14,7 +14,7 @@ with Job(snakemake) as job:
     job.results = crop.extract(
         table.kept(table.read(job.input("data_file")), split, int(shard)),
         named(job.inputs["raw"], job.wildcards["dataset"]),
-        job.outputs.faces,
+        job.outputs.crops,
         crop=job.settings["crop"],
         size=job.settings["size"],
         detector=detector.pop("name"),
