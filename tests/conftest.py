@@ -8,14 +8,13 @@ import pytest
 import torch
 import yaml
 
-from graft.config import checks as configs
+from graft.config import plan
+from graft.config.read import read_config
 
 # Tests run beside the jobs they start; spinning threads would only slow both down.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
-
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
 def _shipped() -> dict:
@@ -32,7 +31,8 @@ SHIPPED = _shipped()
 def _default_training() -> dict:
     config = copy.deepcopy(SHIPPED)
     config["experiments"]["portraits_sex"]["train"] = {}
-    return configs.training(configs.resolve(config, SCHEMA), "portraits_sex", "from_scratch")
+    training = plan.hyperparameters(read_config(config), "portraits_sex", "from_scratch")
+    return {**training.model_dump(mode="json"), "tune": {}}
 
 
 TRAIN = _default_training()

@@ -3,11 +3,11 @@
 import copy
 
 import pytest
-from conftest import SCHEMA, SHIPPED
+from conftest import SHIPPED
 from snakemake.utils import update_config
 
-from graft.config import checks as configs
-from graft.config import stages
+from graft.config import plan, stages
+from graft.config.read import read_config
 from graft.core.errors import GraftError
 
 
@@ -17,39 +17,43 @@ def shipped():
 
 
 def resolve(config):
-    return configs.resolve(config, SCHEMA)
+    return read_config(config)
 
 
 def test_the_shipped_config_is_valid_and_completed_with_defaults(shipped):
     before = copy.deepcopy(shipped)
     config = resolve(shipped)
     assert shipped == before, "the given config must not be changed"
-    assert config["datasets"]["portraits"]["detector"]["min_score"] == 0.9
-    assert config["experiments"]["portraits_sex"]["train"]["optimizer"]["momentum"] == 0.9
-    assert config["experiments"]["portraits_sex"]["train"]["optimizer"]["weight_decay"] == 5e-4
+    assert config.datasets["portraits"].detector.min_score == 0.9
+    assert config.experiments["portraits_sex"].train.optimizer.momentum == 0.9
+    assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 5e-4
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):
-    shipped["datasets"]["portraits"]["image_sise"] = 3
+    shipped["datasets"]["portraits"]["packed_sise"] = 3
     with pytest.raises(
-        GraftError, match=r"datasets\.portraits\.image_sise .* did you mean image_size\?"
+        GraftError, match=r"datasets\.portraits\.packed_sise .* Did you mean packed_size\?"
     ):
         resolve(shipped)
 
 
 def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
     shipped["datasets"]["portraits"]["layuot"] = shipped["datasets"]["portraits"].pop("layout")
-    with pytest.raises(GraftError, match="did you mean layout"):
+    with pytest.raises(GraftError, match="Did you mean layout"):
         resolve(shipped)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
-        ("run", ["portraits_sx"], "did you mean portraits_sex"),
-        ("experiments.portraits_sex.dataset", "portrait", "did you mean portraits"),
-        ("experiments.portraits_sex.source", "nowhere", "known: "),
-        ("experiments.portraits_sex.modes", ["fine_tunning"], "vgg_mini knows from_scratch"),
+        ("run", ["portraits_sx"], "Did you mean portraits_sex"),
+        ("experiments.portraits_sex.dataset", "portrait", "Did you mean portraits"),
+        ("experiments.portraits_sex.source", "nowhere", "Choose one of "),
+        (
+            "experiments.portraits_sex.modes",
+            ["fine_tunning"],
+            "the modes of vgg_mini are from_scratch",
+        ),
         ("experiments.portraits_sex.modes", ["freeze_layer1"], "freeze_block1"),
         ("experiments.portraits_sex.source", "vgg_mini", "no weights to transfer"),
         (
@@ -57,12 +61,12 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
             {"hidden": [4, 3], "activation": ["relu"]},
             "head.activation lists 1 values for the 2 layers",
         ),
-        ("experiments.portraits_sex.train.head", {"activation": "rely"}, "did you mean relu"),
+        ("experiments.portraits_sex.train.head", {"activation": "rely"}, "Did you mean relu"),
         ("datasets.portraits.split.train", 0.9, "sum to 1"),
-        ("experiments.portraits_sex.seeds", 3, r"seeds is 3; give a list \(\[3\], say\)"),
-        ("experiments.portraits_sex.train.lr", "5e-4", "give a number .* write 0.0005"),
+        ("experiments.portraits_sex.seeds", 3, r"seeds is 3. Give a list \(for example \[3\]\)"),
+        ("experiments.portraits_sex.train.lr", "5e-4", "Give a number .* write 0.0005"),
         ("datasets.portraits.detector", {"name": "none"}, "crop: whole"),
-        ("datasets.portraits.detector", {"name": "mtcn"}, "did you mean mtcnn"),
+        ("datasets.portraits.detector", {"name": "mtcn"}, "Did you mean mtcnn"),
         ("datasets.portraits.files", {"a.tar": {}}, "exactly one of url"),
         ("sources.vgg_mini.weights", {}, "exactly one of url, torchvision"),
         ("sources.portraits_identity.weights.seed", 7, "does not list"),
@@ -77,20 +81,20 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
             {"a.tar": {"render": {"kind": "lfw", "people": 3, "seed": 1}}},
             "needs pictures",
         ),
-        ("experiments.portraits_sex.train.epochs", 0, "minimum"),
+        ("experiments.portraits_sex.train.epochs", 0, "Give at least 1"),
         ("datasets", {"../x": {}}, "not a usable name"),
-        ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text; quote it"),
-        ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri holds what is neither"),
+        ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text. Quote it"),
+        ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri is neither"),
         (
             "datasets.portraits.files",
             {"a.tar": {"url": ["http://me:secret@[x/a"]}},
-            r"files\.a\.tar\.url holds what is neither a URL nor a path",
+            r"files\.a\.tar\.url is neither a URL nor a path",
         ),
         *(
             (
                 f"datasets.portraits.options.{name}",
                 value,
-                rf"options\.{name}\b.* (is not valid|give )",
+                rf"options\.{name}\b.* (Give |is missing|is not a known key)",
             )
             for name, value in {
                 "min_age": "3",
@@ -102,7 +106,7 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
                 "table": ["x"],
             }.items()
         ),
-        ("datasets.portraits.options", {"min_agee": 3}, "did you mean min_age"),
+        ("datasets.portraits.options", {"min_agee": 3}, "Did you mean min_age"),
     ],
 )
 def test_each_mistake_gets_one_sentence(shipped, path, value, sentence):
@@ -127,20 +131,20 @@ def test_a_mode_overrides_single_keys_of_the_experiments_training(shipped):
         "fine_tuning": {"epochs": 3, "optimizer": {"momentum": 0.5}}
     }
     config = resolve(shipped)
-    tuned = configs.training(config, "portraits_sex", "fine_tuning")
-    plain = configs.training(config, "portraits_sex", "from_scratch")
-    assert (tuned["epochs"], tuned["optimizer"]["momentum"]) == (3, 0.5)
-    assert tuned["optimizer"]["weight_decay"] == plain["optimizer"]["weight_decay"] == 5e-4
-    assert plain["epochs"] != 3
+    tuned = plan.hyperparameters(config, "portraits_sex", "fine_tuning")
+    plain = plan.hyperparameters(config, "portraits_sex", "from_scratch")
+    assert (tuned.epochs, tuned.optimizer.momentum) == (3, 0.5)
+    assert tuned.optimizer.weight_decay == plain.optimizer.weight_decay == 5e-4
+    assert plain.epochs != 3
 
 
 def test_running_an_experiment_includes_the_one_its_source_comes_from(shipped):
     shipped["run"] = ["portraits_sex"]
     config = resolve(shipped)
-    assert stages.experiments(config) == ["portraits_sex", "portraits_identity"]
-    assert stages.datasets(config) == ["portraits", "portraits_identity"]
-    assert stages.sources(config) == ["portraits_identity"]
-    assert stages.cuts(config) == [("portraits", "portraits_identity", "avgpool")]
+    assert plan.experiments(config) == ["portraits_sex", "portraits_identity"]
+    assert plan.datasets(config) == ["portraits", "portraits_identity"]
+    assert plan.sources(config) == ["portraits_identity"]
+    assert plan.cuts(config) == [("portraits", "portraits_identity", "avgpool")]
 
 
 def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
@@ -155,14 +159,14 @@ def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
 
 def test_whole_pictures_do_not_depend_on_the_detector(shipped):
     aligned = stages.crop(resolve(shipped), "portraits")
-    assert {"detector", "device"} <= set(aligned)
+    assert aligned.detector is not None and aligned.device is not None
     portraits = shipped["datasets"]["portraits"]
     portraits["crop"] = "whole"
     whole = stages.crop(resolve(shipped), "portraits")
     portraits["detector"] = {"min_score": 0.5}
     shipped["compute"]["device"] = "cuda"
     assert stages.crop(resolve(shipped), "portraits") == whole
-    assert (whole["crop"], whole["size"]) == ("whole", aligned["size"])
+    assert (whole.crop, whole.crop_size) == ("whole", aligned.crop_size)
 
 
 def test_recipes_of_training_can_differ_by_mode(shipped):
@@ -175,13 +179,16 @@ def test_recipes_of_training_can_differ_by_mode(shipped):
     }
     shipped["experiments"]["portraits_sex"]["train"]["modes"] = {"fine_tuning": own}
     config = resolve(shipped)
-    tuned = configs.training(config, "portraits_sex", "fine_tuning")
-    plain = configs.training(config, "portraits_sex", "feature_extraction")
+    tuned = plan.hyperparameters(config, "portraits_sex", "fine_tuning")
+    plain = plan.hyperparameters(config, "portraits_sex", "feature_extraction")
     for key, value in own.items():
-        nested = isinstance(value, dict)
-        assert tuned[key] == ({**plain[key], **value} if nested else value) != plain[key]
-    assert (plain["balance"], plain["warm_up"], plain["select"]) == ("none", True, "accuracy")
-    assert (plain["schedule"]["patience"], plain["schedule"]["min_lr"]) == (5, 0.0)
+        if key == "warm_up":
+            assert plan.warm_up(config, "portraits_sex", "fine_tuning") is None
+            continue
+        one, other = tuned.model_dump()[key], plain.model_dump()[key]
+        assert one == ({**other, **value} if isinstance(value, dict) else value) != other
+    assert (plain.balance, plain.select) == ("none", "accuracy")
+    assert (plain.schedule.patience, plain.schedule.min_lr) == (5, 0.0)
 
 
 def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipped):
@@ -189,17 +196,17 @@ def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipp
     experiment["modes"] = ["from_scratch", "fine_tuning"]
     shipped["run"] = ["portraits_sex"]
     warm = resolve(shipped)
-    assert configs.warm_up(warm, "portraits_sex", "fine_tuning") == "feature_extraction"
-    assert configs.warm_up(warm, "portraits_sex", "from_scratch") is None
-    assert stages.cuts(warm) == [("portraits", "portraits_identity", "avgpool")]
+    assert plan.warm_up(warm, "portraits_sex", "fine_tuning") == "feature_extraction"
+    assert plan.warm_up(warm, "portraits_sex", "from_scratch") is None
+    assert plan.cuts(warm) == [("portraits", "portraits_identity", "avgpool")]
 
     # A head of another shape is no matter where none is handed over.
     experiment["train"]["modes"] = {"fine_tuning": {"warm_up": False, "head": {"hidden": [8]}}}
     cold = resolve(shipped)
-    assert configs.warm_up(cold, "portraits_sex", "fine_tuning") is None
-    assert stages.cuts(cold) == []
+    assert plan.warm_up(cold, "portraits_sex", "fine_tuning") is None
+    assert plan.cuts(cold) == []
     experiment["modes"].append("feature_extraction")
-    assert stages.cuts(resolve(shipped)) == stages.cuts(warm)
+    assert plan.cuts(resolve(shipped)) == plan.cuts(warm)
 
 
 def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
@@ -237,26 +244,29 @@ def test_null_takes_a_key_away(shipped):
         },
     }
     config = resolve(merged(shipped, overlay))
-    train = config["experiments"]["portraits_sex"]["train"]
-    assert train["modes"] == {"fine_tuning": {"epochs": 3}}
-    assert train["lr"] == 0.01, "the default again"
-    assert train["patience"] is None, "a value, where the schema has one for null"
-    assert config["compute"]["batch_size"] == 32
-    assert list(config["datasets"]["portraits_identity"]["files"]) == ["b.tgz"]
-    assert "render" not in config["datasets"]["portraits"]["files"]["wiki_crop.tar"]
-    assert "train" not in config["datasets"]["portraits"]["limit"]
-    assert "imagenet_vgg16" not in config["sources"]
-    assert config["datasets"]["portraits"]["options"] == {"crop_margin": None}, "a value"
+    train = config.experiments["portraits_sex"].train
+    assert {m: t.model_dump(exclude_unset=True) for m, t in train.modes.items()} == {
+        "fine_tuning": {"epochs": 3}
+    }
+    assert train.lr == 0.01, "the default again"
+    assert train.patience is None, "a value, where null is one"
+    assert config.compute.batch_size == 32
+    assert list(config.datasets["portraits_identity"].files) == ["b.tgz"]
+    assert config.datasets["portraits"].files["wiki_crop.tar"].render is None
+    assert config.datasets["portraits"].limit.train is None
+    assert "imagenet_vgg16" not in config.sources
+    options = config.datasets["portraits"].options
+    assert (options.crop_margin, options.min_face_score) == (None, 1.0), "a value, and a default"
 
 
 @pytest.mark.parametrize(
     ("overlay", "sentence"),
     [
         ({"datasets": {"portraits": {"label": None}}}, r"portraits\.label is missing"),
-        ({"datasets": {"portraits": {"lable": None}}}, "did you mean label"),
+        ({"datasets": {"portraits": {"lable": None}}}, "Did you mean label"),
         ({"datasets": {"portraits": None}}, "'portraits', which is not defined"),
         ({"sources": {"imagenet_vgg16": {"weights": {"torchvision": None}}}}, "exactly one of"),
-        ({"run": [None]}, r"run\.0 is None; give text"),
+        ({"run": [None]}, r"run\.0 is None. Give text"),
     ],
 )
 def test_a_key_that_is_needed_cannot_be_taken_away(shipped, overlay, sentence):
@@ -269,13 +279,13 @@ def test_folders_of_an_experiment_that_is_only_predicted_with_are_packed_as_well
         "layout": "folder",
         "files": {"mine.tar": {"folder": "photos"}},
         "label": "class",
-        "image_size": 32,
+        "packed_size": 32,
     }
     shipped["experiments"]["mine"] = {
         "dataset": "mine",
         "source": "vgg_mini",
         "modes": ["from_scratch"],
     }
-    assert stages.folders(resolve(shipped)) == []
+    assert plan.folders(resolve(shipped)) == []
     shipped["predict"] = {"pictures": "others", "experiment": "mine", "mode": "from_scratch"}
-    assert stages.folders(resolve(shipped)) == [("mine", "mine.tar")]
+    assert plan.folders(resolve(shipped)) == [("mine", "mine.tar")]

@@ -4,20 +4,21 @@ The figures are those of the systems' own code and papers, not of the overlays.
 """
 
 import pytest
-from conftest import ROOT, SCHEMA, SHIPPED
+from conftest import ROOT, SHIPPED
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from graft.config import architectures, stages
-from graft.config import checks as configs
+from graft.config import architectures, plan, stages
+from graft.config.models import Config, Tune
+from graft.config.read import read_config
 
 
-def resolved(*overlays: str) -> dict:
+def resolved(*overlays: str) -> Config:
     merged: dict = {}
     update_config(merged, SHIPPED)
     for name in overlays:
         update_config(merged, load_configfile(ROOT / "config" / name))
-    return configs.resolve(merged, SCHEMA)
+    return read_config(merged)
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +36,19 @@ def digits():
     return resolved("mnist.yaml")
 
 
-def holds(found: dict, expected: dict) -> None:
-    """Every expected value stands in the settings."""
-    assert {key: found[key] for key in expected} == expected
+def holds(settings, expected: dict) -> None:
+    """The settings have every expected value."""
+    values = settings.model_dump(mode="json")
+    assert {key: values[key] for key in expected} == expected
 
 
 def source_of(config, experiment):
-    return config["sources"][config["experiments"][experiment]["source"]]
+    return config.sources[config.experiments[experiment].source]
 
 
 @pytest.mark.parametrize("mode", ["from_scratch", "feature_extraction", "fine_tuning"])
 def test_the_neon_course_trains_as_published(neon, mode):
-    found = configs.training(neon, "neon_published", mode)
+    found = plan.hyperparameters(neon, "neon_published", mode)
     holds(
         found,
         {
@@ -56,43 +58,43 @@ def test_the_neon_course_trains_as_published(neon, mode):
             "transferred_lr_scale": 0.001,
             "patience": None,
             "select": "last",
-            "warm_up": False,
             "balance": "none",
-            "tune": {},
+            "tune": {"lr": None, "transferred_lr_scale": None},
         },
     )
-    holds(found["optimizer"], {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4})
-    assert found["schedule"]["name"] == "constant"
+    holds(found.optimizer, {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4})
+    assert found.schedule.name == "constant"
     holds(
-        found["head"],
+        found.head,
         {"pool": "flatten", "hidden": [4096, 4096], "activation": "relu", "dropout": 0.5},
     )
-    assert source_of(neon, "neon_published")["architecture"] == "vgg16"
-    assert neon["datasets"]["wiki"]["image_size"] == 224
+    assert plan.warm_up(neon, "neon_published", mode) is None
+    assert source_of(neon, "neon_published").architecture == "vgg16"
+    assert neon.datasets["wiki"].packed_size == 224
 
 
 def test_the_corrected_neon_recipe_only_chooses_the_scale_and_the_epoch(neon):
-    published = configs.training(neon, "neon_published", "fine_tuning")
-    corrected = configs.training(neon, "neon_corrected", "fine_tuning")
-    differing = {key for key in published if published[key] != corrected[key]}
+    published = plan.hyperparameters(neon, "neon_published", "fine_tuning")
+    corrected = plan.hyperparameters(neon, "neon_corrected", "fine_tuning")
+    differing = {key for key, value in published if value != dict(corrected)[key]}
     assert differing == {"tune", "select"}
-    assert corrected["tune"] == {"transferred_lr_scale": [0, 0.001, 0.01, 0.1, 1]}
-    assert corrected["select"] == "accuracy"
+    assert corrected.tune == Tune(transferred_lr_scale=(0, 0.001, 0.01, 0.1, 1))
+    assert corrected.select == "accuracy"
 
 
 def test_the_keras_framework_trains_the_head_first_as_published(emotions):
-    found = configs.training(emotions, "emotions_published", "feature_extraction")
+    found = plan.hyperparameters(emotions, "emotions_published", "feature_extraction")
     holds(found, {"epochs": 10, "batch_size": 64, "select": "last"})
-    assert found["optimizer"]["name"] == "rmsprop"
+    assert found.optimizer.name == "rmsprop"
     holds(
-        found["head"],
+        found.head,
         {"pool": "avgpool", "hidden": [1024, 1024], "activation": "relu", "dropout": [0, 0.5]},
     )
 
 
 def test_the_keras_framework_then_tunes_what_comes_after_conv4_1(emotions):
     mode = "freeze_conv4_1"
-    found = configs.training(emotions, "emotions_published", mode)
+    found = plan.hyperparameters(emotions, "emotions_published", mode)
     holds(
         found,
         {
@@ -102,44 +104,44 @@ def test_the_keras_framework_then_tunes_what_comes_after_conv4_1(emotions):
             "transferred_lr_scale": 1.0,
             "patience": 15,
             "select": "last",
-            "warm_up": True,
         },
     )
-    holds(found["optimizer"], {"name": "sgd", "momentum": 0.9})
-    holds(found["schedule"], {"name": "time", "decay": 5e-4})
-    assert mode in emotions["experiments"]["emotions_published"]["modes"]
+    assert plan.warm_up(emotions, "emotions_published", mode) == "feature_extraction"
+    holds(found.optimizer, {"name": "sgd", "momentum": 0.9})
+    holds(found.schedule, {"name": "time", "decay": 5e-4})
+    assert mode in emotions.experiments["emotions_published"].modes
 
 
 def test_the_keras_framework_feeds_a_255th_of_rgb_and_the_correction_does_not(emotions):
-    fed = source_of(emotions, "emotions_published")["transform"]
+    fed = source_of(emotions, "emotions_published").transform
     holds(fed, {"scale": pytest.approx(1 / 255), "mean": [0, 0, 0], "std": [1, 1, 1]})
-    assert fed["channels"] == "RGB"
-    own = source_of(emotions, "emotions_corrected")["transform"]
+    assert fed.channels == "RGB"
+    own = source_of(emotions, "emotions_corrected").transform
     holds(own, {"scale": 1, "mean": [93.5940, 104.7624, 129.1863], "channels": "BGR"})
 
 
 def test_fer2013_is_made_grey_resized_and_equalised(emotions):
     holds(
         stages.pack(emotions, "fer2013"),
-        {"image_size": 224, "grayscale": True, "equalize": True},
+        {"packed_size": 224, "grayscale": True, "equalize": True},
     )
     holds(
-        emotions["datasets"]["fer2013"]["files"]["fer2013.csv"],
+        emotions.datasets["fer2013"].files["fer2013.csv"],
         {"md5": "f8428a1edbd21e88f42c73edd2a14f95"},
     )
 
 
 def test_the_framework_s_published_accuracies_are_told_beside_ours(emotions):
-    told = emotions["overviews"]["emotions"]["published"]
-    assert [row["value"] for row in told] == [0.6949, 0.6464, 0.6121, 0.5668]
+    told = emotions.overviews["emotions"].published
+    assert [row.value for row in told] == [0.6949, 0.6464, 0.6121, 0.5668]
 
 
 def test_the_article_s_perceptron_on_features_is_as_published(digits):
-    found = configs.training(digits, "digits_features", "feature_extraction")
+    found = plan.hyperparameters(digits, "digits_features", "feature_extraction")
     holds(found, {"epochs": 20, "batch_size": 128})
-    assert found["optimizer"]["name"] == "adam"
+    assert found.optimizer.name == "adam"
     holds(
-        found["head"],
+        found.head,
         {
             "pool": "flatten",
             "hidden": [1000, 500, 150],
@@ -148,16 +150,16 @@ def test_the_article_s_perceptron_on_features_is_as_published(digits):
         },
     )
     source = source_of(digits, "digits_features")
-    assert (source["architecture"], source["transform"]["size"]) == ("vgg16", 224)
+    assert (source.architecture, source.transform.size) == ("vgg16", 224)
 
 
 def test_the_article_freezes_the_first_five_convolutions_as_published(digits):
-    (mode,) = digits["experiments"]["digits_frozen"]["modes"]
-    found = configs.training(digits, "digits_frozen", mode)
+    (mode,) = digits.experiments["digits_frozen"].modes
+    found = plan.hyperparameters(digits, "digits_frozen", mode)
     holds(found, {"epochs": 10, "batch_size": 16, "lr": 1e-3, "transferred_lr_scale": 1.0})
-    holds(found["optimizer"], {"name": "sgd", "nesterov": True})
-    assert found["head"]["hidden"] == []
-    architecture = source_of(digits, "digits_frozen")["architecture"]
+    holds(found.optimizer, {"name": "sgd", "nesterov": True})
+    assert found.head.hidden == ()
+    architecture = source_of(digits, "digits_frozen").architecture
     assert architectures.BLOCKS[architecture][-1] == "fc7"
     # Keras' first eight layers: the input, five convolutions, and the poolings after two blocks.
     layers = list(architectures.LAYERS[architecture])
@@ -173,9 +175,9 @@ def test_the_article_freezes_the_first_five_convolutions_as_published(digits):
 )
 def test_the_article_s_baselines_have_the_published_layers(digits, experiment, architecture, head):
     source = source_of(digits, experiment)
-    assert source["architecture"] == architecture
-    assert source["transform"]["size"] == 224  # 3 x 224 x 224 are the perceptron's 150,528 inputs
-    holds(configs.training(digits, experiment, "from_scratch")["head"], head)
+    assert source.architecture == architecture
+    assert source.transform.size == 224  # 3 x 224 x 224 are the perceptron's 150,528 inputs
+    holds(plan.hyperparameters(digits, experiment, "from_scratch").head, head)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +194,10 @@ def test_the_article_s_baselines_have_the_published_layers(digits, experiment, a
 )
 def test_the_overlays_for_the_kit_change_sizes_and_nothing_else_of_a_recipe(overlays, changed):
     recipe, kit = resolved(overlays[0]), resolved(*overlays)
-    for name in stages.experiments(kit):
-        published = recipe["experiments"][name]["train"]
-        run = kit["experiments"][name]["train"]
-        differing = {key for key in run if run[key] != published[key]}
+    for name in plan.experiments(kit):
+        published = recipe.experiments[name].train
+        run = kit.experiments[name].train
+        differing = {key for key, value in run if value != dict(published)[key]}
         assert differing <= changed, name
-        assert {**run["head"], "pool": ""} == {**published["head"], "pool": ""}
+        pool = {"pool": "avgpool"}
+        assert run.head.model_copy(update=pool) == published.head.model_copy(update=pool)

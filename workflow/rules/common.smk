@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
@@ -14,14 +13,11 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
-from graft.config import architectures
-from graft.core import devices
-from graft.core import files
-from graft.core import recipes
-from graft.config import stages
-from graft.download import folders as trees
-from graft.config import checks as configs
+from graft.config import architectures, plan, stages
+from graft.config.read import read_config
+from graft.core import devices, files, recipes
 from graft.core.errors import GraftError
+from graft.download import folders
 
 STAGES = (
     "download structure crop pack weights features train evaluate compare plots overview track "
@@ -64,40 +60,41 @@ wildcard_constraints:
 
 
 def checked(config):
-    """The config, valid and complete, with `auto` resolved once for all jobs of this run."""
-    schema = (ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text()
+    """The config as typed settings, with `auto` resolved once for all jobs of this run."""
     try:
-        config = configs.resolve(config, yaml.safe_load(schema))
+        settings = read_config(config)
     except GraftError as error:
         raise WorkflowError(str(error)) from None
-    options = config["compute"]
-    for purpose in ("inference", "training"):
-        # Jobs parse this file again, perhaps on another machine; the environment tells them
+    compute, resolved = settings.compute, {}
+    for purpose, precision in (
+        ("inference", compute.inference_precision),
+        ("training", compute.training_precision),
+    ):
+        # Jobs parse this file again, perhaps on another machine; the environment passes on
         # what the machine that started the workflow chose.
         name = f"GRAFT_{purpose.upper()}"
         if name not in os.environ:
-            chosen = devices.resolve(options["device"], options[f"{purpose}_precision"])
+            chosen = devices.resolve(compute.device, precision)
             os.environ[name] = f"{chosen['device']} {chosen['precision']}"
-        options["device"], options[f"{purpose}_precision"] = os.environ[name].split()
-    for dataset, file, tree in users_trees(config):
-        config["datasets"][dataset]["files"][file]["tree"] = tree
-    return config
+        resolved["device"], resolved[f"{purpose}_precision"] = os.environ[name].split()
+    return settings.model_copy(update={"compute": compute.model_copy(update=resolved)})
 
 
-def users_trees(config):
-    """(dataset, file, digest) of the folders that are needed, read by who starts the workflow."""
-    if "GRAFT_TREES" not in os.environ:
-        found = []
-        for dataset, file in stages.folders(config):
-            folder = config["datasets"][dataset]["files"][file]["folder"]
+def folder_digests(settings):
+    """(data set, file) -> digest of the folders that are needed, read by the process that starts
+    the workflow."""
+    if "GRAFT_FOLDERS" not in os.environ:
+        digests = []
+        for dataset, file in plan.folders(settings):
+            folder = settings.datasets[dataset].files[file].folder
             key, notes = f"datasets.{dataset}.files.{file}", NOTES / f"{dataset}.{file}.json"
             try:
-                tree = trees.digest(folder, key=key, memory=notes)
+                digests.append(f"{dataset}:{file}:{folders.digest(folder, key=key, memory=notes)}")
             except GraftError as error:
                 raise WorkflowError(str(error)) from None
-            found.append(f"{dataset}:{file}:{tree}")
-        os.environ["GRAFT_TREES"] = " ".join(found)
-    return [words.split(":") for words in os.environ["GRAFT_TREES"].split()]
+        os.environ["GRAFT_FOLDERS"] = " ".join(digests)
+    listed = [entry.split(":") for entry in os.environ["GRAFT_FOLDERS"].split()]
+    return {(dataset, file): digest for dataset, file, digest in listed}
 
 
 def sealed(paths, seal=None):
@@ -127,14 +124,14 @@ def seal_of(path):
 
 
 def recipe(stage, settings_of):
-    """`params: recipe=recipe("pack", lambda w: stages.pack(config, w.dataset))`."""
+    """`params: recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset))`."""
 
     def build(wildcards):
         inputs = workflow.get_rule(stage).input
         return recipes.recipe(
             stage,
             wildcards=dict(wildcards.items()),
-            settings=settings_of(wildcards),
+            settings=settings_of(wildcards).recipe(),
             inputs={role: _role(item, wildcards) for role, item in inputs._allitems()},
             script=SCRIPTS / f"{stage}.py",
             lock=LOCK,
@@ -154,9 +151,9 @@ def _role(item, wildcards):
 
 def need(wildcards):
     """The (dataset, source, cut) that a run of an experiment reads its inputs at."""
-    experiment = config["experiments"][wildcards.experiment]
-    at = stages.cut(config, wildcards.experiment, wildcards.mode)
-    return experiment["dataset"], experiment["source"], at
+    experiment = settings.experiments[wildcards.experiment]
+    at = plan.cut(settings, wildcards.experiment, wildcards.mode)
+    return experiment.dataset, experiment.source, at
 
 
 def inputs_at_cut(*splits):
@@ -171,7 +168,7 @@ def inputs_at_cut(*splits):
                 dataset=dataset,
                 source=source,
                 cut=cut,
-                part=stages.parts(config, dataset, *splits),
+                part=plan.parts(settings, dataset, *splits),
             )
         )
 
@@ -181,55 +178,57 @@ def inputs_at_cut(*splits):
 def predicting_model(wildcards):
     """The model to predict with, where it is one of this workflow's own.
 
-    What is missing is told here, because a job that starts removes the last predictions first.
+    What is missing is reported here, because a job that starts removes the last predictions first.
     """
-    asked = config.get("predict")
+    predict = settings.predict
     try:
-        if asked is None:
+        if predict is None:
             raise GraftError(
-                "config: predict.pictures is missing; name your folder of pictures and a model "
-                "(config/README.md tells how)."
+                "config: predict.pictures is missing. Name your folder of pictures and a model "
+                "(see config/README.md)."
             )
-        trees.pictures(asked["pictures"], key="predict.pictures")
-        if "model" in asked and not Path(asked["model"]).expanduser().is_file():
+        folders.pictures(predict.pictures, key="predict.pictures")
+        if predict.model is not None and not Path(predict.model).expanduser().is_file():
             raise GraftError(
-                f"config: predict.model is {asked['model']!r}, where there is no file; name a "
+                f"config: predict.model is {predict.model!r}, where there is no file. Name a "
                 "model.safetensors of this workflow."
             )
     except GraftError as error:
         raise WorkflowError(str(error)) from None
-    if "model" in asked:
+    if predict.model is not None:
         return []
-    return sealed(f"{RUN}/model.safetensors".format(**asked))
+    run = {"experiment": predict.experiment, "mode": predict.mode, "seed": predict.seed}
+    return sealed(f"{RUN}/model.safetensors".format(**run))
 
 
 def predict_settings(wildcards):
     """What predictions depend on beside the workflow's own model."""
-    asked = config["predict"]
-    tree = trees.digest(asked["pictures"], key="predict", memory=NOTES / "predict.json")
-    model = files.sha256(Path(asked["model"]).expanduser()) if "model" in asked else None
-    return stages.predict(config, tree, model)
+    predict = settings.predict
+    pictures = folders.digest(predict.pictures, key="predict", memory=NOTES / "predict.json")
+    model = files.sha256(Path(predict.model).expanduser()) if predict.model else None
+    return stages.predict(settings, pictures, model)
 
 
 def source_model(wildcards):
     """The model of another experiment, where that is what the source's weights are."""
-    weights = config["sources"][wildcards.source]["weights"]
-    if "experiment" not in weights:
+    weights = settings.sources[wildcards.source].weights
+    if weights.experiment is None:
         return []
-    return sealed(f"{RUN}/model.safetensors".format(**weights))
+    run = {"experiment": weights.experiment, "mode": weights.mode, "seed": weights.seed}
+    return sealed(f"{RUN}/model.safetensors".format(**run))
 
 
 def raw_files(wildcards):
     """The raw files of a data set, or of those that it merges."""
     return sealed(
         f"{DATA}/raw/{file}".format(dataset=member)
-        for member, file in stages.raw_files(config, wildcards.dataset)
+        for member, file in plan.raw_files(settings, wildcards.dataset)
     )
 
 
 def stack_members(wildcards):
     """The sources that stand side by side in this one, where it is a stack."""
-    members = config["sources"][wildcards.source]["weights"].get("stack", [])
+    members = settings.sources[wildcards.source].weights.stack or ()
     return sealed(f"{SOURCE.format(source=member)}.safetensors" for member in members)
 
 
@@ -242,7 +241,7 @@ def transferred_source(wildcards):
 
 def warm_up_model(wildcards):
     """The model whose head this mode starts from, if it does not start from a random one."""
-    mode = configs.warm_up(config, wildcards.experiment, wildcards.mode)
+    mode = plan.warm_up(settings, wildcards.experiment, wildcards.mode)
     if mode is None:
         return []
     run = {"experiment": wildcards.experiment, "seed": wildcards.seed, "mode": mode}
@@ -254,11 +253,11 @@ def over_runs(pattern):
 
     def find(wildcards):
         name = wildcards.get("overview")
-        listed = config["overviews"][name]["experiments"] if name else [wildcards.experiment]
+        listed = settings.overviews[name].experiments if name else [wildcards.experiment]
         return sealed(
             pattern.format(experiment=experiment, mode=mode, seed=seed)
             for experiment in listed
-            for mode, seed in stages.runs(config, experiment)
+            for mode, seed in plan.runs(settings, experiment)
         )
 
     return find
@@ -268,22 +267,22 @@ def over_parts(pattern, *splits):
     """Input function: sealed parts of the experiment's (or wildcard's) data set."""
 
     def find(wildcards):
-        dataset = wildcards.get("dataset") or config["experiments"][wildcards.experiment]["dataset"]
-        return sealed(expand(pattern, dataset=dataset, part=stages.parts(config, dataset, *splits)))
+        dataset = wildcards.get("dataset") or settings.experiments[wildcards.experiment].dataset
+        return sealed(expand(pattern, dataset=dataset, part=plan.parts(settings, dataset, *splits)))
 
     return find
 
 
 def targets(stage):
     """The seals that stand for everything a stage has to make."""
-    datasets, experiments = stages.datasets(config), stages.experiments(config)
-    runs = [(e, mode, seed) for e in experiments for mode, seed in stages.runs(config, e)]
+    datasets, experiments = plan.datasets(settings), plan.experiments(settings)
+    runs = [(e, mode, seed) for e in experiments for mode, seed in plan.runs(settings, e)]
     match stage:
         case "download":
             return [
                 f"{DATA}/raw/{file}.seal.json".format(dataset=member)
                 for dataset in datasets
-                for member, file in stages.raw_files(config, dataset)
+                for member, file in plan.raw_files(settings, dataset)
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
@@ -292,15 +291,15 @@ def targets(stage):
             return [
                 f"{DATA}/{folder}/{part}.seal.json".format(dataset=dataset)
                 for dataset in datasets
-                for part in stages.parts(config, dataset)
+                for part in plan.parts(settings, dataset)
             ]
         case "weights":
-            return expand(f"{SOURCE}.seal.json", source=stages.sources(config))
+            return expand(f"{SOURCE}.seal.json", source=plan.sources(settings))
         case "features":
             return [
                 f"{FEATURES}/{part}.seal.json".format(dataset=dataset, source=source, cut=cut)
-                for dataset, source, cut in stages.cuts(config)
-                for part in stages.parts(config, dataset)
+                for dataset, source, cut in plan.cuts(settings)
+                for part in plan.parts(settings, dataset)
             ]
         case "train" | "evaluate":
             file = {"train": "fit.json", "evaluate": "metrics.json"}[stage]
@@ -312,13 +311,13 @@ def targets(stage):
         case "overview":
             return expand(
                 f"{OVERVIEW}/overview.{{kind}}",
-                overview=stages.overviews(config),
+                overview=plan.overviews(settings),
                 kind=["svg", "html", "csv", "seal.json"],
             )
         case "track":
             return expand(f"{EXPERIMENT}/mlflow.json", experiment=experiments)
         case "predict":
-            return [f"{PREDICT}/predictions.seal.json"] if "predict" in config else []
+            return [f"{PREDICT}/predictions.seal.json"] if settings.predict else []
         case "export":
             return [
                 f"{RUN}/model.onnx.seal.json".format(experiment=e, mode=m, seed=s)
@@ -359,8 +358,9 @@ def check_contracts():
             raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see design, contract 1).")
 
 
-config = checked(config)
-gpus = int(config["compute"]["device"] == "cuda")
+settings = checked(config)
+FOLDER_DIGESTS = folder_digests(settings)
+gpus = int(settings.compute.device == "cuda")
 os.environ["SNAKEMAKE_OUTPUT_CACHE"] = os.path.abspath(
     os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")
 )
@@ -377,7 +377,7 @@ envvars:
     "MLFLOW_DISABLE_TELEMETRY",
     "GRAFT_INFERENCE",
     "GRAFT_TRAINING",
-    "GRAFT_TREES",
+    "GRAFT_FOLDERS",
     "GRAFT_REDO",
 
 

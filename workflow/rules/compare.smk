@@ -18,6 +18,6 @@ rule compare:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("compare", lambda w: stages.compare(config)),
+        recipe=recipe("compare", lambda w: stages.compare(settings)),
     script:
         "../scripts/compare.py"

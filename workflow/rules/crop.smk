@@ -20,6 +20,6 @@ rule crop:
         runtime=480,
         gpu=gpus,
     params:
-        recipe=recipe("crop", lambda w: stages.crop(config, w.dataset)),
+        recipe=recipe("crop", lambda w: stages.crop(settings, w.dataset)),
     script:
         "../scripts/crop.py"

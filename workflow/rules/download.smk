@@ -16,10 +16,15 @@ rule download:
     resources:
         # Where bytes come from does not change what they are, so the mirrors must not be
         # hashed into the store's key; params would be.
-        mirrors=lambda w: json.dumps(stages.mirrors(config, w.dataset, w.file)),
+        mirrors=lambda w: json.dumps(stages.mirrors(settings, w.dataset, w.file)),
         mem_mb=1000,
         runtime=720,
     params:
-        recipe=recipe("download", lambda w: stages.download(config, w.dataset, w.file)),
+        recipe=recipe(
+            "download",
+            lambda w: stages.download(
+                settings, w.dataset, w.file, FOLDER_DIGESTS.get((w.dataset, w.file))
+            ),
+        ),
     script:
         "../scripts/download.py"

@@ -16,12 +16,12 @@ rule evaluate:
     cache: True
     conda:
         "../../envs/graft.yaml"
-    threads: config["compute"]["threads"]
+    threads: settings.compute.threads
     resources:
         mem_mb=9000,
         runtime=120,
         gpu=gpus,
     params:
-        recipe=recipe("evaluate", lambda w: stages.evaluate(config)),
+        recipe=recipe("evaluate", lambda w: stages.evaluate(settings, w.experiment)),
     script:
         "../scripts/evaluate.py"

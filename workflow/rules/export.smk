@@ -19,6 +19,6 @@ rule export:
         mem_mb=8000,
         runtime=60,
     params:
-        recipe=recipe("export", lambda w: {}),
+        recipe=recipe("export", lambda w: stages.export(settings, w.experiment)),
     script:
         "../scripts/export.py"

@@ -14,12 +14,12 @@ rule features:
     cache: True
     conda:
         "../../envs/graft.yaml"
-    threads: config["compute"]["threads"]
+    threads: settings.compute.threads
     resources:
         mem_mb=6000,
         runtime=240,
         gpu=gpus,
     params:
-        recipe=recipe("features", lambda w: stages.features(config, w.dataset, w.source, w.part)),
+        recipe=recipe("features", lambda w: stages.features(settings, w.dataset, w.source, w.part)),
     script:
         "../scripts/features.py"

@@ -19,6 +19,6 @@ rule pack:
         mem_mb=2000,
         runtime=120,
     params:
-        recipe=recipe("pack", lambda w: stages.pack(config, w.dataset)),
+        recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset)),
     script:
         "../scripts/pack.py"

@@ -8,7 +8,7 @@ rule plots:
         predictions=over_runs(f"{RUN}/predictions.csv"),
         comparison=sealed(f"{EXPERIMENT}/comparison.csv"),
         data_file=lambda w: sealed(
-            f"{DATA}/data_file.csv".format(dataset=config["experiments"][w.experiment]["dataset"])
+            f"{DATA}/data_file.csv".format(dataset=settings.experiments[w.experiment].dataset)
         ),
         crops=over_parts(f"{DATA}/crops/{{part}}.h5"),
         packs=over_parts(f"{DATA}/packs/{{part}}.h5"),
@@ -67,6 +67,6 @@ rule plots:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("plots", lambda w: stages.plots(config, w.experiment)),
+        recipe=recipe("plots", lambda w: stages.plots(settings, w.experiment)),
     script:
         "../scripts/plots.py"

@@ -13,7 +13,7 @@ rule predict:
         "results/logs/predict.log",
     conda:
         "../../envs/graft.yaml"
-    threads: config["compute"]["threads"]
+    threads: settings.compute.threads
     resources:
         mem_mb=4000,
         runtime=240,

@@ -18,6 +18,6 @@ rule structure:
         mem_mb=4000,
         runtime=240,
     params:
-        recipe=recipe("structure", lambda w: stages.structure(config, w.dataset)),
+        recipe=recipe("structure", lambda w: stages.structure(settings, w.dataset)),
     script:
         "../scripts/structure.py"

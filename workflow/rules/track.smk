@@ -23,6 +23,6 @@ rule track:
         mem_mb=2000,
         runtime=60,
     params:
-        recipe=recipe("track", lambda w: stages.track(config, w.experiment)),
+        recipe=recipe("track", lambda w: stages.track(settings, w.experiment)),
     script:
         "../scripts/track.py"

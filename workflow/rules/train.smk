@@ -17,14 +17,14 @@ rule train:
     cache: True
     conda:
         "../../envs/graft.yaml"
-    threads: config["compute"]["threads"]
+    threads: settings.compute.threads
     resources:
         # Where training logs live does not change the model.
-        ledger=json.dumps(stages.ledger(config)),
+        ledger=json.dumps(stages.live_tracking(settings)),
         mem_mb=8000,
         runtime=1440,
         gpu=gpus,
     params:
-        recipe=recipe("train", lambda w: stages.train(config, w.experiment, w.mode)),
+        recipe=recipe("train", lambda w: stages.train(settings, w.experiment, w.mode)),
     script:
         "../scripts/train.py"

@@ -18,10 +18,10 @@ rule weights:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mirrors=lambda w: json.dumps(stages.source_mirrors(config, w.source)),
+        mirrors=lambda w: json.dumps(stages.source_mirrors(settings, w.source)),
         mem_mb=4000,
         runtime=120,
     params:
-        recipe=recipe("weights", lambda w: stages.weights(config, w.source)),
+        recipe=recipe("weights", lambda w: stages.weights(settings, w.source)),
     script:
         "../scripts/weights.py"

@@ -5,7 +5,6 @@ rule's log, turns a GraftError into one sentence, and seals the outputs.
 """
 
 import contextlib
-import copy
 import json
 import resource
 import sys
@@ -13,23 +12,27 @@ import time
 from pathlib import Path
 from traceback import print_exception
 from types import SimpleNamespace
+from typing import Generic, TypeVar
 
+from graft.config.stages import Stage
 from graft.core import devices, seals
 from graft.core.errors import GraftError
 
+S = TypeVar("S", bound=Stage)
 
-class Job:
+
+class Job(Generic[S]):
     """One job. Use as `with Job(snakemake) as job:`.
 
     Attributes: `inputs` (role -> list of verified files), `records` (role -> list of the
-    seals' contents), `outputs` (role -> path to write), `settings` and `wildcards` (from the
-    recipe), `recipe`, `params` (the params beside the recipe), `threads`, and `results`, the
-    JSON object that the script leaves for the seal.
+    seals' contents), `outputs` (role -> path to write), `settings` (of the class `stage`, from the
+    recipe), `wildcards`, `recipe`, `threads`, and `results`, the JSON object that the script
+    leaves for the seal.
     """
 
-    def __init__(self, snakemake, *, seal: str = "seal"):
+    def __init__(self, snakemake, stage: type[S], *, seal: str = "seal"):
         self.recipe = snakemake.params.recipe
-        self.settings = copy.deepcopy(self.recipe["settings"])
+        self.settings = stage.model_validate(self.recipe["settings"])
         self.wildcards = self.recipe["wildcards"]
         self.threads = snakemake.threads
         self.resources = snakemake.resources
@@ -44,7 +47,7 @@ class Job:
         self.records: dict[str, list[dict]] = {}
         self._digests: dict[str, list[str]] = {}
 
-    def __enter__(self) -> "Job":
+    def __enter__(self) -> "Job[S]":
         self._started = time.perf_counter()
         self._stack = contextlib.ExitStack()
         log = self._stack.enter_context(open(self._log, "w", encoding="utf-8", buffering=1))
@@ -99,7 +102,7 @@ class Job:
         return json.loads(self.resources.get(name))
 
     def _check_device(self) -> None:
-        if self.settings.get("device") == "cuda" and not devices.cuda_devices():
+        if self.recipe["settings"].get("device") == "cuda" and not devices.cuda_devices():
             raise GraftError(
                 "compute.device is cuda, but this machine shows no CUDA GPU; set it to auto or "
                 "cpu, or send the job where there is one."

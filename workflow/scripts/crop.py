@@ -1,6 +1,7 @@
 """Find one face in every picture of a part, align it, crop it, and say which had none."""
 
 from adapter import Job
+from graft.config import stages
 from graft.datasets import table
 from graft.download.archives import named
 from graft.images import crop
@@ -8,18 +9,19 @@ from graft.images import crop
 ENOUGH = 20
 """A part of so many pictures, drawn at random, without one face means that the set has none."""
 
-with Job(snakemake) as job:
+with Job(snakemake, stages.CropSettings) as job:
+    settings = job.settings
     split, shard = job.wildcards["part"].split("-")
-    detector = {"name": "none", **job.settings.get("detector", {})}  # whole pictures need none
+    detector = {"name": "none"} if settings.detector is None else settings.detector.model_dump()
     job.results = crop.extract(
         table.kept(table.read(job.input("data_file")), split, int(shard)),
         named(job.inputs["raw"], job.wildcards["dataset"]),
         job.outputs.crops,
-        crop=job.settings["crop"],
-        size=job.settings["size"],
+        crop=settings.crop,
+        size=settings.crop_size,
         detector=detector.pop("name"),
         **detector,
-        device=job.settings.get("device", "cpu"),
+        device=settings.device or "cpu",
         recipe=job.recipe,
     )
     if job.results["rows"] >= ENOUGH:

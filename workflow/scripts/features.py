@@ -3,16 +3,20 @@
 import torch
 
 from adapter import Job
+from graft.config import stages
 from graft.training import features
 
-with Job(snakemake) as job:
-    spec = dict(job.settings)
-    torch.set_num_threads(spec.pop("threads"))
+with Job(snakemake, stages.FeaturesSettings) as job:
+    settings = job.settings
+    torch.set_num_threads(settings.threads)
     job.results = features.extract(
         job.input("pack"),
         job.input("source"),
         job.outputs.features,
         cut=job.wildcards["cut"],
         recipe=job.recipe,
-        **spec,
+        flip=settings.flip,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
     )

@@ -1,14 +1,18 @@
 """Pack the crops of a part as model-ready uint8 pictures with encoded labels."""
 
 from adapter import Job
+from graft.config import stages
 from graft.datasets import table
 from graft.images import pack
 
-with Job(snakemake) as job:
+with Job(snakemake, stages.PackSettings) as job:
+    settings = job.settings
     job.results = pack.write(
         job.input("crops"),
         job.outputs.pack,
         classes=table.classes(table.read(job.input("data_file"))),
+        image_size=settings.packed_size,
+        grayscale=settings.grayscale,
+        equalize=settings.equalize,
         recipe=job.recipe,
-        **job.settings,
     )

@@ -5,19 +5,20 @@ from pathlib import Path
 import torch
 
 from adapter import Job
+from graft.config import stages
 from graft.reporting import predict
 
-with Job(snakemake) as job:
-    spec = job.settings
-    torch.set_num_threads(spec["threads"])
+with Job(snakemake, stages.PredictSettings) as job:
+    settings = job.settings
+    torch.set_num_threads(settings.threads)
     made = job.inputs["model"]  # none where the config names a file
     job.results = predict.predict(
-        Path(spec["pictures"]),
-        made[0] if made else Path(spec["model"]).expanduser(),
+        Path(settings.pictures),
+        made[0] if made else Path(settings.model).expanduser(),
         job.outputs.predictions,
         job.outputs.contact_sheet,
-        name=spec["model"],
-        device=spec["device"],
-        precision=spec["precision"],
-        batch_size=spec["batch_size"],
+        name=settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        batch_size=settings.batch_size,
     )

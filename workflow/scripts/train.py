@@ -1,11 +1,12 @@
 """Train what comes after the cut, in one mode and with one seed."""
 
 from adapter import Job
+from graft.config import stages
 from graft.core.errors import GraftError
 from graft.reporting.track import LiveRun
 from graft.training import train
 
-with Job(snakemake) as job:
+with Job(snakemake, stages.TrainSettings) as job:
     experiment, mode = job.wildcards["experiment"], job.wildcards["mode"]
     seed = int(job.wildcards["seed"])
     ledger = job.parameter("ledger")
@@ -26,7 +27,7 @@ with Job(snakemake) as job:
             job.outputs.history,
             source=next(iter(job.inputs["source"]), None),
             warm_up=next(iter(job.inputs["warm_up"]), None),
-            settings=job.settings,
+            settings=job.settings.flat(),
             seed=seed,
             name=f"experiments.{experiment}",
             identity=job.identity,

@@ -4,32 +4,33 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from adapter import Job
+from graft.config import stages
 from graft.core.errors import GraftError
 from graft.core.files import write_json
 from graft.download import mirrors as downloads
 from graft.models import sources
 
-with Job(snakemake) as job:
-    spec = job.settings
-    kind, key = spec["weights"]["kind"], spec["key"]
+with Job(snakemake, stages.WeightsSettings) as job:
+    settings = job.settings
+    kind, key, backbone = settings.weights.kind, settings.key, settings.backbone
     experts = published = None
     if kind == "random":
         raise GraftError(f"{key} is a structure without weights; there is nothing to transfer.")
     if kind == "experiment":
         tensors = sources.read(job.input("model"))
         origin = {
-            "experiment": spec["weights"]["experiment"],
+            "experiment": settings.weights.experiment,
             "sha256": job.record("model")["seal"]["outputs"]["model"]["sha256"],
         }
     elif kind == "stack":
-        members = spec["weights"]["stack"]
+        members = settings.weights.stack
         tensors, experts = sources.stack(dict(zip(members, job.inputs["members"], strict=True)))
         origin = {"stack": dict(zip(members, job.digests("members"), strict=True))}
     else:
-        mirrors, expected = job.parameter("mirrors")["url"], spec["sha256"]
+        mirrors, expected = job.parameter("mirrors")["url"], settings.sha256
         if kind == "torchvision":
             url, prefix = sources.torchvision_weights(
-                spec["architecture"], spec["weights"]["torchvision"]
+                backbone.architecture, settings.weights.torchvision
             )
             mirrors, expected = [url], expected or prefix
         name = PurePosixPath(urlsplit(mirrors[0]).path).name
@@ -38,30 +39,29 @@ with Job(snakemake) as job:
             mirrors,
             published,
             sha256=expected,
-            size=spec["size"],
+            size=settings.size,
             name=name,
             key=key,
             url_key=f"{key}.weights",
         )
         tensors = sources.read(
             published,
-            architecture=spec["architecture"],
-            allow_new=spec["allow_new"],
+            architecture=backbone.architecture,
+            allow_new=settings.allow_new,
             key=key,
         )
         origin = {"file": name, "sha256": fetched["sha256"]}
     report = sources.normalise(
         tensors,
         job.outputs.weights,
-        architecture=spec["architecture"],
-        transform=spec["transform"],
-        published_transform=spec["published_transform"],
-        allow_new=spec["allow_new"],
+        architecture=backbone.architecture,
+        transform=backbone.transform.model_dump(mode="json"),
+        allow_new=settings.allow_new,
         experts=experts,
         key=key,
         origin=origin,
     )
-    described = {"source": job.wildcards["source"], "architecture": spec["architecture"]}
+    described = {"source": job.wildcards["source"], "architecture": backbone.architecture}
     write_json(job.outputs.import_report, {**described, "origin": origin, **report})
     job.results = {"parameters": report["parameters"]}
     if published is not None:

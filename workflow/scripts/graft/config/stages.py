@@ -1,309 +1,439 @@
-"""Which config values each stage reads, and which parts, files and runs there are.
+"""The settings of each stage, typed: exactly the config values that the stage reads.
 
-A stage's recipe holds exactly what its function here returns, so a value that a stage does
-not read can change without redoing it.
+A stage's recipe is its settings, dumped; so a value that a stage does not read can change
+without redoing it. Each class has a function of the same name that fills it from the config.
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
 from graft.config import architectures
-from graft.config import checks as configs
+from graft.config.datasets import Classes, Detector, File, Limit, Merged, Render, Shards, Split
+from graft.config.models import (
+    Architecture,
+    Config,
+    Evaluate,
+    Hyperparameters,
+    PublishedFigure,
+    Transform,
+    Weights,
+)
+from graft.config.plan import cut, hyperparameters, members
+from graft.config.types import Entry, Settings, Texts
 from graft.core.raw_names import raw_name
 
-SPLITS = ("train", "val", "test")
+PIXELS = Transform(size=None, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
+"""The transform that leaves pictures as they are: that of a stack, whose members have their own."""
 
 
-def parts(config: dict, dataset: str, *splits: str) -> list[str]:
-    """The parts of a dataset, `{split}-{shard}`, for the splits asked for (default: all)."""
-    shards = config["datasets"][dataset]["shards"]
-    return [f"{split}-{shard:02d}" for split in splits or SPLITS for shard in range(shards[split])]
+class Stage(Settings):
+    """The settings of a stage."""
+
+    def recipe(self) -> dict[str, JsonValue]:
+        """The settings as the recipe holds them."""
+        return self.model_dump(mode="json")
 
 
-def members(config: dict, dataset: str) -> list[str]:
-    """The datasets that this one merges; itself, where it merges none."""
-    return config["datasets"][dataset].get("merge", [dataset])
+def entries(settings: object, marks: tuple[Entry, ...] = ()) -> Iterator[tuple[str, str]]:
+    """(registry, name) of every registered implementation that settings choose."""
+    if isinstance(settings, Settings):
+        for name, field in type(settings).model_fields.items():
+            marked = tuple(item for item in field.metadata if isinstance(item, Entry))
+            yield from entries(dict(settings)[name], marked)
+    elif isinstance(settings, Mapping):
+        for value in settings.values():
+            yield from entries(value)
+    elif isinstance(settings, str):
+        yield from ((mark.registry, settings) for mark in marks)
 
 
-def raw_files(config: dict, dataset: str) -> list[tuple[str, str]]:
-    """(dataset that it is of, file name under raw/) of all files, after unpacking (x.tgz becomes
-    x.tar)."""
-    return [
-        (member, raw_name(file))
-        for member in members(config, dataset)
-        for file in config["datasets"][member]["files"]
-    ]
+class DownloadSettings(Stage):
+    """What a raw file is; its mirrors are no part of it (see `mirrors`)."""
+
+    name: str
+    key: str
+    sha256: str | None
+    md5: str | None
+    size: int | None
+    render: Render | None
+    tree: str | None
+    """The digest of a folder's contents (see `download.folders`)."""
+
+    def options(self) -> dict[str, Any]:
+        options = self.recipe()
+        if self.render is not None:
+            options["render"] = self.render.model_dump(exclude_none=True)
+        return options
 
 
-def experiments(config: dict) -> list[str]:
-    """The experiments to run: those that `run` lists and those that their sources come from."""
-    wanted: list[str] = []
-    for name in config["run"]:
-        wanted += [e for e in configs.ancestry(config, name) if e not in wanted]
-    return wanted
-
-
-def overviews(config: dict) -> list[str]:
-    """The overviews whose experiments are all to be run; the others are passed over."""
-    running = set(experiments(config))
-    return [n for n, spec in config["overviews"].items() if running.issuperset(spec["experiments"])]
-
-
-def datasets(config: dict) -> list[str]:
-    """The datasets that the experiments to run need."""
-    return list(dict.fromkeys(config["experiments"][e]["dataset"] for e in experiments(config)))
-
-
-def sources(config: dict) -> list[str]:
-    """The sources that some run transfers from, each stack followed by its members."""
-    used = [
-        config["experiments"][e]["source"]
-        for e in experiments(config)
-        if any(architectures.is_transferred(m) for m in config["experiments"][e]["modes"])
-    ]
-    return list(
-        dict.fromkeys(
-            name
-            for source in used
-            for name in (source, *config["sources"][source]["weights"].get("stack", []))
-        )
-    )
-
-
-def runs(config: dict, experiment: str) -> list[tuple[str, int]]:
-    """The (mode, seed) pairs that an experiment lists."""
-    listed = config["experiments"][experiment]
-    return [(mode, seed) for mode in listed["modes"] for seed in listed["seeds"]]
-
-
-def cut(config: dict, experiment: str, mode: str) -> str:
-    """Where the mode's frozen prefix ends."""
-    source = config["sources"][config["experiments"][experiment]["source"]]
-    pool = configs.training(config, experiment, mode)["head"]["pool"]
-    return architectures.cut(mode, source["architecture"], pool)
-
-
-def cuts(config: dict) -> list[tuple[str, str, str]]:
-    """The (dataset, source, cut) triples whose features some run reads."""
-    triples = []
-    for name in experiments(config):
-        experiment = config["experiments"][name]
-        for mode in experiment["modes"]:
-            for needed in (mode, configs.warm_up(config, name, mode)):
-                if needed and (at := cut(config, name, needed)) != architectures.IMAGE:
-                    triples.append((experiment["dataset"], experiment["source"], at))
-    return list(dict.fromkeys(triples))
-
-
-def folders(config: dict) -> list[tuple[str, str]]:
-    """(dataset, file) of the files to pack from folders, for the datasets that are needed."""
-    wanted = datasets(config)
-    if "experiment" in config.get("predict", {}):  # which is trained for it, if need be
-        for name in configs.ancestry(config, config["predict"]["experiment"]):
-            wanted.append(config["experiments"][name]["dataset"])
-    needed = [member for dataset in wanted for member in members(config, dataset)]
-    return [
-        (dataset, file)
-        for dataset in dict.fromkeys(needed)
-        for file, spec in config["datasets"][dataset]["files"].items()
-        if "folder" in spec
-    ]
-
-
-def download(config: dict, dataset: str, file: str) -> dict:
-    """What a raw file is; where it comes from is no part of it (see `mirrors`).
-
-    Of a folder that is its `tree` (see `trees.digest`), found out when the config is read.
-    """
+def download(config: Config, dataset: str, file: str, tree: str | None = None) -> DownloadSettings:
     name, spec = _published(config, dataset, file)
-    return {
-        "name": name,
-        "key": f"datasets.{dataset}.files.{name}",
-        **{key: spec.get(key) for key in ("sha256", "md5", "size", "render", "tree")},
-    }
-
-
-def mirrors(config: dict, dataset: str, file: str) -> dict:
-    """Where a raw file may be had: {"url": [...], "manual": ..., "folder": ...}."""
-    _, spec = _published(config, dataset, file)
-    return {"url": spec.get("url", []), **{key: spec.get(key) for key in ("manual", "folder")}}
-
-
-def structure(config: dict, dataset: str) -> dict:
-    spec = config["datasets"][dataset]
-    if "merge" in spec:
-        read = {"merge": {name: _read_as(config, name) for name in spec["merge"]}}
-    else:
-        read = _read_as(config, dataset)
-    kept = {key: spec[key] for key in ("classes", "split", "limit", "shards")}
-    return {"dataset": dataset, **read, **kept}
-
-
-def _read_as(config: dict, dataset: str) -> dict:
-    """How the samples of a dataset that merges none are read."""
-    spec = config["datasets"][dataset]
-    return {key: spec[key] for key in ("layout", "label", "options", "classes")}
-
-
-def crop(config: dict, dataset: str) -> dict:
-    spec = config["datasets"][dataset]
-    found = {"crop": spec["crop"], "size": spec["crop_size"] or spec["image_size"]}
-    if spec["crop"] == "whole":  # asks no detector
-        return found
-    return {**found, "detector": spec["detector"], "device": config["compute"]["device"]}
-
-
-def pack(config: dict, dataset: str) -> dict:
-    spec = config["datasets"][dataset]
-    return {key: spec[key] for key in ("image_size", "grayscale", "equalize")}
-
-
-def weights(config: dict, source: str) -> dict:
-    """What a source is; its mirrors are no part of it (see `source_mirrors`)."""
-    spec = config["sources"][source]
-    kept = {key: value for key, value in spec["weights"].items() if key != "url"}
-    return {
-        "key": f"sources.{source}",
-        "architecture": spec["architecture"],
-        "weights": {**kept, "kind": _kind(spec)},
-        "sha256": spec["sha256"],
-        "size": spec["size"],
-        "allow_new": spec["allow_new"],
-        "published_transform": spec["transform"] if spec["fold"] else None,
-        "transform": configs.transform(config, source),
-    }
-
-
-def backbone(config: dict, source: str) -> dict:
-    """What a network is built from: architecture, input transform, and a stack's members."""
-    spec = config["sources"][source]
-    found = {
-        "architecture": spec["architecture"],
-        "transform": configs.transform(config, source),
-    }
-    if spec["architecture"] == architectures.STACK:
-        members = spec["weights"].get("stack", [])
-        found["experts"] = {member: backbone(config, member) for member in members}
-    return found
-
-
-def ledger(config: dict) -> dict:
-    """Where training may log live; no part of what it computes."""
-    return {key: config["mlflow"][key] for key in ("tracking_uri", "experiment")}
-
-
-def source_mirrors(config: dict, source: str) -> dict:
-    return {"url": config["sources"][source]["weights"].get("url", []), "manual": None}
-
-
-def features(config: dict, dataset: str, source: str, part: str) -> dict:
-    """Mirrored views are for training, where an experiment on these features mirrors pictures."""
-    compute = config["compute"]
-    flip = part.startswith("train") and any(
-        configs.training(config, name, mode)["augment"]["flip"]
-        for name, spec in config["experiments"].items()
-        if (spec["dataset"], spec["source"]) == (dataset, source)
-        for mode in {*spec["modes"], "feature_extraction"}  # which may warm up the others' head
+    return DownloadSettings(
+        name=name,
+        key=f"datasets.{dataset}.files.{name}",
+        sha256=spec.sha256,
+        md5=spec.md5,
+        size=spec.size,
+        render=spec.render,
+        tree=tree,
     )
-    return {
-        "flip": flip,
-        "device": compute["device"],
-        "precision": compute["inference_precision"],
-        "threads": compute["threads"],
-        "batch_size": compute["batch_size"],
-    }
 
 
-def train(config: dict, experiment: str, mode: str) -> dict:
-    spec = config["experiments"][experiment]
-    compute = config["compute"]
-    training = configs.training(config, experiment, mode)
-    del training["warm_up"]  # told by the input, which is there or not
-    return {
-        **backbone(config, spec["source"]),
-        "mode": mode,
-        "cut": cut(config, experiment, mode),
-        "train": training,
-        "preparation": {**crop(config, spec["dataset"]), **pack(config, spec["dataset"])},
-        "device": compute["device"],
-        "precision": compute["training_precision"],
-        "threads": compute["threads"],
-    }
+def mirrors(config: Config, dataset: str, file: str) -> dict[str, JsonValue]:
+    """Where a raw file can be had: `url`, `manual` and `folder`."""
+    _, spec = _published(config, dataset, file)
+    return {"url": list(spec.url or ()), "manual": spec.manual, "folder": spec.folder}
 
 
-def evaluate(config: dict) -> dict:
-    compute = config["compute"]
-    kept = {key: config["evaluate"][key] for key in ("resamples", "level", "seed")}
-    return {
-        **kept,
-        "device": compute["device"],
-        "precision": compute["training_precision"],
-        "threads": compute["threads"],
-    }
-
-
-def compare(config: dict) -> dict:
-    return dict(config["evaluate"])
-
-
-def plots(config: dict, experiment: str) -> dict:
-    spec = config["experiments"][experiment]
-    return {
-        "title": spec.get("title", experiment),
-        "select": spec["train"]["select"],
-    }
-
-
-def overview(config: dict, name: str) -> dict:
-    spec = config["overviews"][name]
-    return {
-        "title": spec.get("title", name),
-        "experiments": [_overviewed(config, experiment) for experiment in spec["experiments"]],
-        "published": spec["published"],
-        **compare(config),
-    }
-
-
-def _overviewed(config: dict, experiment: str) -> dict:
-    """What an overview tells of an experiment that its fits do not."""
-    spec = config["experiments"][experiment]
-    return {
-        "name": experiment,
-        "title": spec.get("title", experiment),
-        "source": spec["source"],
-        "dataset": structure(config, spec["dataset"]),
-    }
-
-
-def predict(config: dict, pictures: str, model: str | None) -> dict:
-    """`pictures` and `model` are the digests of the folder and of the model file, if any."""
-    asked, compute = config["predict"], config["compute"]
-    return {
-        "pictures": asked["pictures"],
-        "pictures_sha256": pictures,
-        "model": asked.get("model") or "{experiment}, {mode}, seed {seed}".format(**asked),
-        "model_sha256": model,
-        "device": compute["device"],
-        "precision": compute["training_precision"],
-        "threads": compute["threads"],
-        "batch_size": compute["batch_size"],
-    }
-
-
-def track(config: dict, experiment: str) -> dict:
-    spec = config["experiments"][experiment]
-    return {
-        **config["mlflow"],
-        "dataset": spec["dataset"],
-        "source": spec["source"],
-        "modes": spec["modes"],
-        "seeds": spec["seeds"],
-    }
-
-
-def _published(config: dict, dataset: str, file: str) -> tuple[str, dict]:
-    files = config["datasets"][dataset]["files"]
+def _published(config: Config, dataset: str, file: str) -> tuple[str, File]:
+    files = members(config, dataset)[dataset].files
     name = next(name for name in files if raw_name(name) == file)
     return name, files[name]
 
 
-def _kind(source: dict) -> str:
-    kinds = ("url", "torchvision", "experiment", "random", "stack")
-    return next(kind for kind in kinds if kind in source["weights"])
+class ReadSettings(Settings):
+    """How the samples of a data set with files are read."""
+
+    layout: Annotated[str, Entry("graft.datasets.samples.LAYOUTS")]
+    label: str
+    options: dict[str, JsonValue]
+    classes: Classes
+
+
+class StructureSettings(Stage):
+    dataset: str
+    read: dict[str, ReadSettings]
+    """The data sets that are merged, by name; a data set that merges none is the only one."""
+    merged: bool
+    classes: Classes
+    split: Split
+    limit: Limit
+    shards: Shards
+
+
+def structure(config: Config, dataset: str) -> StructureSettings:
+    spec = config.datasets[dataset]
+    merged = isinstance(spec, Merged)
+    read = {}
+    for name, member in members(config, dataset).items():
+        described = member.model_dump(mode="json", include={"layout", "label", "options"})
+        read[name] = ReadSettings(**described, classes=member.classes if merged else Classes())
+    return StructureSettings(
+        dataset=dataset,
+        read=read,
+        merged=merged,
+        classes=spec.classes,
+        split=spec.split,
+        limit=spec.limit,
+        shards=spec.shards,
+    )
+
+
+class CropSettings(Stage):
+    crop: Literal["aligned_face", "whole"]
+    crop_size: int
+    detector: Detector | None
+    """None, like the device, where the crop needs no detector."""
+    device: str | None
+
+
+def crop(config: Config, dataset: str) -> CropSettings:
+    spec = config.datasets[dataset]
+    aligned = spec.crop == "aligned_face"
+    return CropSettings(
+        crop=spec.crop,
+        crop_size=spec.crop_size or spec.packed_size,
+        detector=spec.detector if aligned else None,
+        device=config.compute.device if aligned else None,
+    )
+
+
+class PackSettings(Stage):
+    packed_size: int
+    grayscale: bool
+    equalize: bool
+
+
+def pack(config: Config, dataset: str) -> PackSettings:
+    spec = config.datasets[dataset]
+    return PackSettings(
+        packed_size=spec.packed_size, grayscale=spec.grayscale, equalize=spec.equalize
+    )
+
+
+class BackboneSettings(Settings):
+    """What a network is built from: architecture, input transform, and a stack's members."""
+
+    architecture: Architecture
+    transform: Transform
+    experts: "dict[str, BackboneSettings] | None" = None
+
+
+def backbone(config: Config, source: str) -> BackboneSettings:
+    spec, experts = config.sources[source], None
+    if spec.architecture == architectures.STACK:
+        experts = {name: backbone(config, name) for name in spec.weights.stack or ()}
+    return BackboneSettings(
+        architecture=spec.architecture, transform=_transform(config, source), experts=experts
+    )
+
+
+class WeightsSettings(Stage):
+    """What a source is; its mirrors are no part of it (see `source_mirrors`)."""
+
+    key: str
+    backbone: BackboneSettings
+    weights: Weights
+    sha256: str | None
+    size: int | None
+    allow_new: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def weights(config: Config, source: str) -> WeightsSettings:
+    spec = config.sources[source]
+    kept = spec.weights
+    if kept.url is not None:
+        kept = Weights(url=("",))  # a file that the digest identifies, wherever it comes from
+    return WeightsSettings(
+        key=f"sources.{source}",
+        backbone=backbone(config, source),
+        weights=kept,
+        sha256=spec.sha256,
+        size=spec.size,
+        allow_new=spec.allow_new,
+    )
+
+
+def source_mirrors(config: Config, source: str) -> dict[str, JsonValue]:
+    return {"url": list(config.sources[source].weights.url or ()), "manual": None}
+
+
+def _transform(config: Config, source: str) -> Transform:
+    spec = config.sources[source]
+    return PIXELS if spec.weights.kind == "stack" else spec.transform
+
+
+class FeaturesSettings(Stage):
+    backbone: BackboneSettings
+    flip: bool
+    device: str
+    precision: str
+    threads: int
+    batch_size: int
+
+
+def features(config: Config, dataset: str, source: str, part: str) -> FeaturesSettings:
+    """Mirrored views are for training, where an experiment on these features mirrors pictures."""
+    compute = config.compute
+    flip = part.startswith("train") and any(
+        hyperparameters(config, name, mode).augment.flip
+        for name, spec in config.experiments.items()
+        if (spec.dataset, spec.source) == (dataset, source)
+        for mode in {*spec.modes, "feature_extraction"}  # which may warm up the others' head
+    )
+    return FeaturesSettings(
+        backbone=backbone(config, source),
+        flip=flip,
+        device=compute.device,
+        precision=compute.inference_precision,
+        threads=compute.threads,
+        batch_size=compute.batch_size,
+    )
+
+
+class Preparation(Settings):
+    """How pictures were prepared: a model needs it to predict others."""
+
+    crop: CropSettings
+    pack: PackSettings
+
+
+class TrainSettings(Stage):
+    backbone: BackboneSettings
+    mode: str
+    cut: str
+    train: Hyperparameters
+    preparation: Preparation
+    device: str
+    precision: str
+    threads: int
+
+    def flat(self) -> dict[str, Any]:
+        crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
+        size = {"size": crop.pop("crop_size")}
+        pack = self.preparation.pack.model_dump(mode="json")
+        packed = {"image_size": pack.pop("packed_size")}
+        training = self.train.model_dump(mode="json")
+        training["tune"] = {k: v for k, v in training["tune"].items() if v is not None}
+        own = self.model_dump(mode="json", exclude={"backbone", "preparation", "train"})
+        return {
+            **self.backbone.model_dump(
+                mode="json",
+                exclude_none=False,
+                exclude={"experts"} if self.backbone.experts is None else None,
+            ),
+            **own,
+            "train": training,
+            "preparation": {**crop, **size, **pack, **packed},
+        }
+
+
+def train(config: Config, experiment: str, mode: str) -> TrainSettings:
+    """Whether the head is warmed up is no setting: the input is there or not."""
+    spec, compute = config.experiments[experiment], config.compute
+    return TrainSettings(
+        backbone=backbone(config, spec.source),
+        mode=mode,
+        cut=cut(config, experiment, mode),
+        train=hyperparameters(config, experiment, mode),
+        preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
+        device=compute.device,
+        precision=compute.training_precision,
+        threads=compute.threads,
+    )
+
+
+def live_tracking(config: Config) -> dict[str, JsonValue]:
+    """Where training may log live; no part of what it computes."""
+    return {"tracking_uri": config.mlflow.tracking_uri, "experiment": config.mlflow.experiment}
+
+
+class EvaluateSettings(Stage):
+    backbone: BackboneSettings
+    resamples: int
+    level: int | float
+    seed: int
+    device: str
+    precision: str
+    threads: int
+
+
+def evaluate(config: Config, experiment: str) -> EvaluateSettings:
+    compute, source = config.compute, config.experiments[experiment].source
+    return EvaluateSettings(
+        backbone=backbone(config, source),
+        resamples=config.evaluate.resamples,
+        level=config.evaluate.level,
+        seed=config.evaluate.seed,
+        device=compute.device,
+        precision=compute.training_precision,
+        threads=compute.threads,
+    )
+
+
+class CompareSettings(Stage, Evaluate):
+    """The metric, and how its intervals are computed."""
+
+
+def compare(config: Config) -> CompareSettings:
+    return CompareSettings(**dict(config.evaluate))
+
+
+class PlotsSettings(Stage):
+    title: str
+    select: str
+
+
+def plots(config: Config, experiment: str) -> PlotsSettings:
+    spec = config.experiments[experiment]
+    return PlotsSettings(title=spec.title or experiment, select=spec.train.select)
+
+
+class ShownExperiment(Settings):
+    """What an overview shows of an experiment that its fits do not hold."""
+
+    name: str
+    title: str
+    source: str
+    dataset: StructureSettings
+
+
+class OverviewSettings(Stage):
+    title: str
+    experiments: Annotated[tuple[ShownExperiment, ...], Field(strict=False)]
+    published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)]
+    evaluate: Evaluate
+
+    def options(self) -> dict[str, Any]:
+        own = self.recipe()
+        return {**own, **own.pop("evaluate")}
+
+
+def overview(config: Config, name: str) -> OverviewSettings:
+    spec = config.overviews[name]
+    return OverviewSettings(
+        title=spec.title or name,
+        experiments=tuple(_shown(config, experiment) for experiment in spec.experiments),
+        published=spec.published,
+        evaluate=config.evaluate,
+    )
+
+
+def _shown(config: Config, experiment: str) -> ShownExperiment:
+    spec = config.experiments[experiment]
+    return ShownExperiment(
+        name=experiment,
+        title=spec.title or experiment,
+        source=spec.source,
+        dataset=structure(config, spec.dataset),
+    )
+
+
+class PredictSettings(Stage):
+    pictures: str
+    pictures_sha256: str
+    model: str
+    model_sha256: str | None
+    device: str
+    precision: str
+    threads: int
+    batch_size: int
+
+
+def predict(config: Config, pictures: str, model: str | None) -> PredictSettings:
+    """`pictures` and `model` are the digests of the folder and of the model file, if any."""
+    asked, compute = config.predict, config.compute
+    assert asked is not None
+    return PredictSettings(
+        pictures=asked.pictures,
+        pictures_sha256=pictures,
+        model=asked.model or f"{asked.experiment}, {asked.mode}, seed {asked.seed}",
+        model_sha256=model,
+        device=compute.device,
+        precision=compute.training_precision,
+        threads=compute.threads,
+        batch_size=compute.batch_size,
+    )
+
+
+class TrackSettings(Stage):
+    tracking_uri: str
+    experiment: str
+    log_models: bool
+    dataset: str
+    source: str
+    modes: Texts
+    seeds: Annotated[tuple[int, ...], Field(strict=False)]
+
+
+def track(config: Config, experiment: str) -> TrackSettings:
+    spec, mlflow = config.experiments[experiment], config.mlflow
+    return TrackSettings(
+        tracking_uri=mlflow.tracking_uri,
+        experiment=mlflow.experiment,
+        log_models=mlflow.log_models,
+        dataset=spec.dataset,
+        source=spec.source,
+        modes=spec.modes,
+        seeds=spec.seeds,
+    )
+
+
+class ExportSettings(Stage):
+    backbone: BackboneSettings
+
+
+def export(config: Config, experiment: str) -> ExportSettings:
+    return ExportSettings(backbone=backbone(config, config.experiments[experiment].source))

@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
+from graft.config.stages import ReadSettings, StructureSettings
 from graft.core.errors import GraftError
 from graft.datasets.layouts import fer2013, folder, imdb_wiki, lfw, mnist
 from graft.datasets.relabel import relabel
@@ -32,35 +33,29 @@ LAYOUTS: dict[str, ModuleType] = {
 }
 
 
-def samples(spec: Mapping, archives: Mapping[str, Path]) -> Iterator[Candidate]:
+def samples(settings: StructureSettings, archives: Mapping[str, Path]) -> Iterator[Candidate]:
     """The samples of a data set: its own, or one after the other those of the sets it merges.
 
-    `spec` is as `settings.structure` gives it, with `dataset`, `classes` (see `relabelling`) and
-    either `layout`, `label` and `options`, or `merge`: the same and `classes` for each set by
-    name, whose classes come first. `archives` is as `archives.named` gives it; in a merged set
-    archives and groups bear the name of the set they are of. Raises what `rows` and `relabel` do.
+    `archives` is as `archives.named` gives it. In a merged set archives and groups have the name of
+    the set they come from in front. Raises what `rows` and `relabel` raise.
     """
-    if "merge" in spec:
-        found = chain.from_iterable(
-            _of_member(spec["merge"], name, archives) for name in spec["merge"]
-        )
-    else:
-        found = _read(spec, archives, spec["dataset"])
-    return relabel(found, **spec["classes"], dataset=spec["dataset"])
+    members = chain.from_iterable(
+        _of_member(name, member, archives, merged=settings.merged)
+        for name, member in settings.read.items()
+    )
+    classes = settings.classes.model_dump()
+    return relabel(members, **classes, dataset=settings.dataset)
 
 
-def _of_member(merge: Mapping, name: str, archives: Mapping[str, Path]) -> Iterator[Candidate]:
-    prefix = f"{name}/"
+def _of_member(
+    name: str, member: ReadSettings, archives: Mapping[str, Path], *, merged: bool
+) -> Iterator[Candidate]:
+    prefix = f"{name}/" if merged else ""
     own = {key.removeprefix(prefix): archives[key] for key in archives if key.startswith(prefix)}
-    found = _read(merge[name], own, name)
-    for candidate in relabel(found, **merge[name]["classes"], dataset=name):
+    found = rows(member.layout, own, label=member.label, options=member.options, dataset=name)
+    for candidate in relabel(found, **member.classes.model_dump(), dataset=name):
         group = prefix + candidate.group if candidate.group else ""
         yield replace(candidate, archive=prefix + candidate.archive, group=group)
-
-
-def _read(spec: Mapping, archives: Mapping[str, Path], dataset: str) -> Iterator[Candidate]:
-    label, options = spec["label"], spec["options"]
-    return rows(spec["layout"], archives, label=label, options=options, dataset=dataset)
 
 
 def rows(

@@ -6,8 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from adapter import Job
+from graft.config.stages import Stage
 from graft.core import devices, seals
 from graft.core.errors import GraftError
+
+
+class Example(Stage):
+    packed_size: int
+    device: str
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def snakemake(tmp_path):
         results={"kept": 3},
         run={},
     )
-    settings = {"image_size": 8, "device": "cpu", "nested": {"a": 1}}
+    settings = {"packed_size": 8, "device": "cpu"}
     return SimpleNamespace(
         params=SimpleNamespace(
             recipe={"stage": "pack", "settings": settings, "wildcards": {"part": "train-00"}}
@@ -39,12 +45,12 @@ def snakemake(tmp_path):
 
 def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemake, tmp_path):
     given = json.dumps(snakemake.params.recipe)
-    with Job(snakemake) as job:
+    with Job(snakemake, Example) as job:
         assert job.input("faces").read_bytes() == b"input"
         assert job.record("faces")["kept"] == 3
         assert job.inputs["warm_up"] == []
         assert job.parameter("mirrors") == {"url": ["a"]}
-        job.settings["nested"].pop("a")  # what a script does to its settings stays its own
+        assert job.settings == Example(packed_size=8, device="cpu")
         job.outputs.pack.write_bytes(b"output")
         job.results = {"rows": 2}
     (record,), _ = seals.check([tmp_path / "out.h5"], [tmp_path / "out.seal.json"])
@@ -65,7 +71,7 @@ def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemak
 def test_an_expected_error_is_one_sentence_and_leaves_no_seal(
     snakemake, tmp_path, capsys, error, sentence
 ):
-    with pytest.raises(SystemExit) as caught, Job(snakemake):
+    with pytest.raises(SystemExit) as caught, Job(snakemake, Example):
         raise error
     told = capsys.readouterr().err
     assert caught.value.code == 1
@@ -75,14 +81,14 @@ def test_an_expected_error_is_one_sentence_and_leaves_no_seal(
 
 
 def test_a_defect_is_raised_and_the_log_keeps_where_it_happened(snakemake, tmp_path):
-    with pytest.raises(ZeroDivisionError), Job(snakemake):
+    with pytest.raises(ZeroDivisionError), Job(snakemake, Example):
         raise ZeroDivisionError
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
 def test_a_damaged_input_stops_the_job_before_it_starts(snakemake, tmp_path, capsys):
     (tmp_path / "in.h5").write_bytes(b"inpux")
-    with pytest.raises(SystemExit), Job(snakemake):
+    with pytest.raises(SystemExit), Job(snakemake, Example):
         pytest.fail("the body must not run")
     assert "in.h5 does not have the sha256" in capsys.readouterr().err
 
@@ -90,7 +96,7 @@ def test_a_damaged_input_stops_the_job_before_it_starts(snakemake, tmp_path, cap
 def test_a_gpu_that_is_not_there_is_told(snakemake, capsys, monkeypatch):
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     snakemake.params.recipe["settings"]["device"] = "cuda"
-    with pytest.raises(SystemExit), Job(snakemake):
+    with pytest.raises(SystemExit), Job(snakemake, Example):
         pytest.fail("the body must not run")
     assert "no CUDA GPU" in capsys.readouterr().err
 

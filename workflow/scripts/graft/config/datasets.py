@@ -1,0 +1,248 @@
+"""Settings of data sets: files, layouts with their options, crops, splits and shards.
+
+The text below a key is its description (see `models`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from graft.config.types import (
+    AboveZero,
+    AtLeastZero,
+    Entry,
+    FileName,
+    Fraction,
+    Natural,
+    Number,
+    OpenShare,
+    Positive,
+    Settings,
+    Text,
+    Texts,
+    TwoTexts,
+    UniqueTexts,
+)
+
+
+class Render(Settings):
+    kind: Annotated[Literal["wiki", "lfw", "digits"], Entry("graft.demo.drawings.DRAWINGS")]
+    """portraits as WIKI is published (name the file `.tar`), or LFW (`.tgz`); or 1,797 real digits
+    of 8 × 8 pixels as MNIST is (two files, `digits-images-idx3-ubyte.gz` and
+    `digits-labels-idx1-ubyte.gz`, for the layout `mnist`), their 0 to 16 scaled to 0 to 255"""
+    people: Positive | None = None
+    """number of identities; `wiki` and `lfw` need it"""
+    pictures: Positive | None = None
+    """pictures of each identity; `lfw` needs it, `wiki` does not take it"""
+    seed: Natural | None = None
+    """seed of everything drawn; `wiki` and `lfw` need it"""
+    size: Annotated[int, Field(ge=64)] | None = None
+    """side of the portraits in pixels; 160 if left out"""
+
+
+class File(Settings):
+    url: Texts | None = None
+    """mirrors: `http(s)://` or `file:` URLs, or paths from the working directory"""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """digest of the file as published; every `url` needs it, or `md5`"""
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+    """for publishers who give no sha256; where both are given, both are checked"""
+    size: Natural | None = None
+    """bytes; a file of another size is refused before it is transferred"""
+    manual: str | None = None
+    """how a person gets a file behind a login, e.g. "register at https://example.org"; shown when
+    no mirror has it"""
+    render: Render | None = None
+    """a drawn file: see below"""
+    folder: Text | None = None
+    """a folder of your own (a path from the working directory), packed into this file, whose name
+    must end in `.tar`: see below"""
+
+
+class Classes(Settings):
+    rename: dict[str, Text] = {}
+    """new names of classes, such as `{kitten: cat}`; two classes of one name become one class"""
+    only: UniqueTexts | None = None
+    """keep these classes, by their names after renaming, and drop the others (`other_class`)"""
+    one_vs_rest: str | None = None
+    """this class against all others, which are then called `rest`; applied last"""
+
+
+class Detector(Settings):
+    name: Annotated[Literal["mtcnn", "none"], Entry("graft.images.detect.DETECTORS")] = "mtcnn"
+    """which detector; `none` goes with `crop: whole`"""
+    min_score: Fraction = 0.9
+    """a face with a lower score is dropped (`low_detection_score`); lower it for small or blurred
+    faces"""
+    margin: AboveZero = 1.0
+    """how much is shown around the face; at 2 the face is half as large"""
+    batch_size: Positive = 32
+    """samples of one size per batch"""
+
+
+class Split(Settings):
+    train: OpenShare = 0.7
+    """share of the samples to train on"""
+    val: OpenShare = 0.1
+    """share that selects epochs and settings"""
+    test: OpenShare = 0.2
+    """share that is reported, and used for nothing else; the three sum to 1"""
+    seed: Natural = 0
+    """seed of the split, the limit and the order of the rows"""
+
+
+class Limit(Settings):
+    train: Positive | None = None
+    """at most so many training samples, classes in proportion, each at least one"""
+    val: Positive | None = None
+    """likewise for validation"""
+    test: Positive | None = None
+    """likewise for the test"""
+
+
+class Shards(Settings):
+    train: Annotated[int, Field(ge=1, le=100)] = 1
+    """number of parts of the split"""
+    val: Annotated[int, Field(ge=1, le=100)] = 1
+    """likewise"""
+    test: Annotated[int, Field(ge=1, le=100)] = 1
+    """likewise"""
+
+
+class Dataset(Settings):
+    """What all data sets have, published ones and merged ones."""
+
+    classes: Classes = Classes()
+    """other classes than the published ones"""
+    crop: Literal["aligned_face", "whole"] = "aligned_face"
+    """`aligned_face` detects one face, turns it upright and cuts it out, or drops the sample with a
+    reason; `whole` takes the largest central square and uses no detector"""
+    detector: Detector = Detector()
+    """the face detector, for `crop: aligned_face`: see below"""
+    packed_size: Annotated[int, Field(ge=8, le=1024)]
+    """side of the packed pictures in pixels; each [architecture](#modes-and-blocks) has a least"""
+    crop_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    """side of the stored crops in pixels; `null`: as `packed_size`. With a larger one, several
+    `packed_size` can be tried without detecting faces again"""
+    grayscale: bool = False
+    """pack one grey channel; networks get it three times"""
+    equalize: bool = False
+    """spread the grey levels (histogram equalisation; of colour pictures the luma only)"""
+    split: Split = Split()
+    """how the samples are divided"""
+    limit: Limit = Limit()
+    """fewer samples than there are"""
+    shards: Shards = Shards()
+    """parts that are processed in parallel"""
+
+
+class Published(Dataset):
+    """A data set with files of its own; each layout adds its `layout`, `label` and `options`."""
+
+    files: Annotated[dict[FileName, File], Field(min_length=1)]
+    """file name, as published, to where it comes from: see below"""
+
+
+class NoOptions(Settings):
+    """Options of a layout that has none."""
+
+
+class FolderOptions(Settings):
+    table: Text | None = None
+    """a table within the archive, read instead of the folders' names"""
+    group: Text | None = None
+    """a regular expression with one pair of brackets, searched for in file names: pictures for
+    which these hold the same text stay in one split, e.g. one person's with `^([a-z]+)_`"""
+
+
+class ImdbWikiOptions(Settings):
+    min_face_score: Number = 1.0
+    """drop below it (`low_face_score`), in the publisher's scores"""
+    max_second_face_score: Number | None = None
+    """drop if a second face scores above it (`second_face`); `null`: if there is one"""
+    min_age: Natural = 0
+    """in years; drop the younger (`bad_age`)"""
+    max_age: Natural = 100
+    """in years; drop the older (`bad_age`)"""
+    age_groups: Annotated[tuple[Positive, ...], Field(strict=False)] = (20, 30, 40, 50, 60)
+    """for `age_group`: the first year of each age group after the youngest"""
+    crop_margin: AtLeastZero | None = 0.4
+    """border the pictures were published with, as a share of the face's size; `null`: none, as in
+    the drawn set"""
+
+
+class LfwOptions(Settings):
+    min_pictures: Positive = 2
+    """for `identity`: drop people with fewer (`too_few_pictures`); with 3 each person is in all
+    splits"""
+    box: Annotated[tuple[Number, Number, Number, Number], Field(strict=False)] | None = None
+    """where in every picture the named person's face is, x1 y1 x2 y2 in pixels; LFW's own pictures:
+    `[68, 68, 182, 182]`"""
+
+
+class Fer2013(Published):
+    layout: Literal["fer2013"]
+    label: Literal["emotion"]
+    options: NoOptions = NoOptions()
+
+
+class Folder(Published):
+    layout: Literal["folder"]
+    label: Literal["class"]
+    options: FolderOptions = FolderOptions()
+
+
+class ImdbWiki(Published):
+    layout: Literal["imdb_wiki"]
+    label: Literal["sex", "age_group"]
+    options: ImdbWikiOptions = ImdbWikiOptions()
+
+
+class Lfw(Published):
+    layout: Literal["lfw"]
+    label: Literal["identity", "sex"]
+    options: LfwOptions = LfwOptions()
+
+
+class Mnist(Published):
+    layout: Literal["mnist"]
+    label: Literal["digit"]
+    options: NoOptions = NoOptions()
+
+
+class Merged(Dataset):
+    merge: TwoTexts
+    """other data sets to put together, instead of `layout`, `files` and `label`: see below"""
+
+
+LAYOUTS: dict[str, type[Published]] = {
+    "fer2013": Fer2013,
+    "folder": Folder,
+    "imdb_wiki": ImdbWiki,
+    "lfw": Lfw,
+    "mnist": Mnist,
+}
+"""The layouts by name; the code of each is graft.datasets.layouts.<name>."""
+
+
+def _kind_of_dataset(value: object) -> str | None:
+    """The tag of the class that describes a data set."""
+    if isinstance(value, Dataset):
+        return "<merge>" if isinstance(value, Merged) else f"<{value.layout}>"
+    if isinstance(value, dict):
+        if "merge" in value:
+            return "<merge>"
+        if "layout" in value:
+            return f"<{value['layout']}>"
+    return None
+
+
+AnyDataset = Annotated[
+    Annotated[Fer2013, Tag("<fer2013>")]
+    | Annotated[Folder, Tag("<folder>")]
+    | Annotated[ImdbWiki, Tag("<imdb_wiki>")]
+    | Annotated[Lfw, Tag("<lfw>")]
+    | Annotated[Mnist, Tag("<mnist>")]
+    | Annotated[Merged, Tag("<merge>")],
+    Discriminator(_kind_of_dataset),
+]

@@ -1,0 +1,302 @@
+"""The config as typed settings: the one place for each key's type, bounds, default and description.
+
+The text below a key is its description. From these classes come the checked config, the JSON
+schema and the tables of config/README.md (see `reference`). A number stays an integer where the
+config has one, so that recipes and model files have the bytes of what was written.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from graft.config.architectures import BLOCKS
+from graft.config.datasets import AnyDataset
+from graft.config.types import (
+    AboveZero,
+    Activation,
+    AtLeastZero,
+    Choice,
+    Entry,
+    Fraction,
+    Name,
+    Natural,
+    Number,
+    OpenShare,
+    Positive,
+    Precision,
+    Seeds,
+    Settings,
+    Share,
+    Text,
+    Texts,
+    ThreeNumbers,
+    ThreePositive,
+    TwoTexts,
+    UniqueTexts,
+    unique,
+)
+
+Architecture = Annotated[str, Choice(*BLOCKS), Entry("graft.models.backbones.BACKBONES")]
+
+
+class Compute(Settings):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where networks run; `auto` is a GPU if the driver shows one"""
+    inference_precision: Precision = "auto"
+    """arithmetic of the feature pass; `auto` is `bf16` where the hardware multiplies it (a GPU, or
+    a CPU with AMX or AVX512-BF16)"""
+    training_precision: Precision = "fp32"
+    """arithmetic of training, evaluation and prediction; `fp32` gives the same weights on every
+    CPU of a kind. The shipped `config.yaml` sets `auto`"""
+    batch_size: Positive = 32
+    """samples per batch in the feature pass and in prediction; raise it on a GPU (training has its
+    own)"""
+    threads: Positive = 1
+    """threads of each feature, training, evaluation and prediction job; two jobs of one thread are
+    faster than one job of two"""
+
+
+class Evaluate(Settings):
+    metric: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    """what modes are compared by; balanced accuracy is the mean recall of the classes"""
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    """bootstrap resamples behind each interval; more are steadier and slower"""
+    level: OpenShare = 0.95
+    """share of the resamples that an interval covers"""
+    seed: Natural = 0
+    """seed of the resamples"""
+
+
+class Mlflow(Settings):
+    tracking_uri: str = "sqlite:///results/mlflow/mlflow.db"
+    """where runs are recorded: `sqlite:///<path>` (relative to the working directory) or the
+    `http(s)://` address of a tracking server, to which training then also logs live"""
+    experiment: str = "graft"
+    """the MLflow experiment that the runs belong to"""
+    log_models: bool = True
+    """record the model files too; turn off to save space"""
+
+
+class Weights(Settings):
+    url: Texts | None = None
+    """mirrors of a state dict in torchvision's names: `.safetensors`, or PyTorch's `.pth` or `.pt`
+    (tensors only); or of a Keras file, `.h5`: see below. Searched for in `downloads/` as data files
+    are, under the name at the end of the first mirror"""
+    torchvision: str | None = None
+    """a name in torchvision's weights enum, e.g. `IMAGENET1K_V1`; address and digest come with
+    it"""
+    experiment: str | None = None
+    """another experiment of this config, of the same architecture"""
+    mode: str = "from_scratch"
+    """which of its modes"""
+    seed: int = 0
+    """which of its seeds"""
+    random: Literal[True] | None = None
+    """no weights, only a structure: for `from_scratch` alone"""
+    stack: TwoTexts | None = None
+    """other sources side by side in one, with the architecture `stack`: see below"""
+
+    @property
+    def kind(self) -> Literal["url", "torchvision", "experiment", "random", "stack"]:
+        """Which of the five kinds of weights these are."""
+        if self.url is not None:
+            return "url"
+        if self.torchvision is not None:
+            return "torchvision"
+        if self.experiment is not None:
+            return "experiment"
+        return "stack" if self.stack is not None else "random"
+
+
+class Transform(Settings):
+    size: Annotated[int, Field(ge=16)] | None = None
+    """resize to this side in pixels; `null`: as packed"""
+    scale: AboveZero = 1 / 255
+    """multiplies values 0 to 255; the default is 1/255, Caffe's weights want 1"""
+    mean: ThreeNumbers = (0.485, 0.456, 0.406)
+    """subtracted after scaling, in the order of `channels`"""
+    std: ThreePositive = (0.229, 0.224, 0.225)
+    """divided by"""
+    channels: Literal["RGB", "BGR"] = "RGB"
+    """order of the channels; Caffe's weights want `BGR`"""
+
+
+class Source(Settings):
+    architecture: Architecture
+    """the backbone, without its classifier"""
+    weights: Weights
+    """exactly one of `url`, `torchvision`, `experiment`, `random`, `stack`"""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """for `weights.url`: required, as for data files"""
+    size: Natural | None = None
+    """for `weights.url`: bytes"""
+    transform: Transform = Transform()
+    """the input that the weights expect: see below"""
+    allow_new: Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(unique)] = ()
+    """[blocks](#modes-and-blocks), or beginnings of tensors' names up to a dot, that may be missing
+    from the weights or have another shape there; these start at random, equal every time"""
+
+
+class Optimizer(Settings):
+    name: Literal["sgd", "adam", "rmsprop"] = "sgd"
+    """with `adam` and `rmsprop` use a smaller `lr`"""
+    momentum: Share = 0.9
+    """for `sgd` and `rmsprop`"""
+    weight_decay: AtLeastZero = 0.0005
+    """L2 penalty"""
+    nesterov: bool = False
+    """for `sgd` with a momentum above 0"""
+    alpha: Share = 0.99
+    """for `rmsprop`: the smoothing constant of the mean squared gradient; `0.9` with a momentum of
+    0 is Keras' own"""
+
+
+class Schedule(Settings):
+    name: Literal["constant", "step", "cosine", "time", "plateau"] = "cosine"
+    """how the rates fall: not at all; by `gamma` every `step_size` epochs; along half a cosine, to
+    zero after `epochs`; as 1 / (1 + `decay` × updates); by `gamma` whenever `schedule.patience`
+    epochs have not brought the validation loss below its lowest, by 0.0001 at least (Keras'
+    ReduceLROnPlateau)"""
+    step_size: Positive = 10
+    """epochs, for `step`"""
+    gamma: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    """for `step` and `plateau`"""
+    decay: AtLeastZero = 0.0005
+    """for `time`"""
+    patience: Positive = 5
+    """epochs, for `plateau`"""
+    min_lr: AtLeastZero = 0.0
+    """for `plateau`: the head's rate does not fall below it; transferred layers stay at
+    `transferred_lr_scale` times the head's"""
+
+
+class Head(Settings):
+    pool: Literal["avgpool", "flatten"] = "avgpool"
+    """the last maps become one vector by global average pooling, or flattened (much wider, and tied
+    to the picture's size)"""
+    hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
+    """widths of the layers before the last"""
+    activation: Activation | Annotated[tuple[Activation, ...], Field(strict=False)] = "relu"
+    """after each hidden layer; a list gives each its own"""
+    dropout: Share | Annotated[tuple[Share, ...], Field(strict=False)] = 0.0
+    """after each hidden layer (a list gives each its own), or before the only one"""
+
+
+class Augment(Settings):
+    flip: bool = True
+    """mirror half of the training pictures (their mirrored features are stored as well, at twice
+    the time and disk). Turn off where left and right matter"""
+    shift: Annotated[Number, Field(ge=0, le=0.5)] = 0.0
+    """move them by up to this share of their side; only modes that freeze nothing can, so it gives
+    them views that the others lack"""
+
+
+class Tune(Settings):
+    lr: Annotated[tuple[AboveZero, ...], Field(strict=False, min_length=1)] | None = None
+    """learning rates to try instead of `lr`"""
+    transferred_lr_scale: (
+        Annotated[tuple[AtLeastZero, ...], Field(strict=False, min_length=1)] | None
+    ) = None
+    """scales to try; `from_scratch` has no use for them"""
+
+
+class Hyperparameters(Settings):
+    """How one mode is trained."""
+
+    epochs: Positive = 30
+    """passes over the training rows, at most; the report warns if they were too few"""
+    batch_size: Positive = 32
+    """samples for each update"""
+    lr: AboveZero = 0.01
+    """learning rate of the head, and of everything in `from_scratch`"""
+    transferred_lr_scale: AtLeastZero = 0.1
+    """transferred layers learn at `lr` times this; 0 keeps them as they are"""
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    patience: Positive | None = 10
+    """stop after so many epochs without a better one; `null`: never"""
+    select: Literal["accuracy", "balanced_accuracy", "loss", "last"] = "accuracy"
+    """what "better" means on the validation rows, for epochs and for `tune`; the lower loss breaks
+    ties. `last` keeps the last epoch whatever its value, as some published recipes do; `patience`
+    then counts by accuracy, and `tune` compares the accuracy of the last epochs"""
+    balance: Literal["none", "downsample", "upsample", "weighted"] = "none"
+    """how unequal classes are sampled in an epoch: as they are; as many rows of each as the
+    smallest has, the same for all epochs and modes of a seed; as many of each as the largest has,
+    every row about equally often and the remainder drawn anew; or as many draws as there are rows,
+    each class equally likely"""
+    head: Head = Head()
+    augment: Augment = Augment()
+    tune: Tune = Tune()
+
+
+class Training(Hyperparameters):
+    """How an experiment trains: what its modes share, and what single modes do otherwise."""
+
+    warm_up: bool = True
+    """`fine_tuning` and `freeze_<block>` start from `feature_extraction`'s head (LP-FT); `false`:
+    from a random one"""
+    modes: "dict[str, Training]" = {}
+    """a mode's name to any of the keys above, for that mode only"""
+
+
+class Experiment(Settings):
+    title: str | None = None
+    """heading in the report; without it the experiment's name"""
+    dataset: str
+    """a name under `datasets`"""
+    source: str
+    """a name under `sources`; `from_scratch` takes its architecture and transform only"""
+    modes: UniqueTexts
+    """see below; all are compared on the same test rows"""
+    seeds: Seeds = (0,)
+    """one training each; they draw weights, order, augmentation and dropout, never the split. Three
+    or more show the variation between runs"""
+    train: Training = Training()
+    """see below"""
+
+
+class PublishedFigure(Settings):
+    label: str
+    """what the figure is of"""
+    value: Fraction | Annotated[tuple[Fraction, Fraction], Field(strict=False)]
+    """a share from 0 to 1, or two, `[low, high]`"""
+    note: str | None = None
+    """a remark"""
+
+
+class Overview(Settings):
+    title: str | None = None
+    """heading of the page; without it the overview's name"""
+    experiments: UniqueTexts
+    """names under `experiments`"""
+    published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)] = ()
+    """figures of others, shown as given and marked as not comparable: `label` (text), `value` (a
+    share from 0 to 1, or two, `[low, high]`) and optionally `note` (text)"""
+
+
+class Predict(Settings):
+    pictures: Text
+    """a folder; all pictures in it and below are predicted, hidden files and folders are not"""
+    experiment: str | None = None
+    """whose model: a name under `experiments`, trained if need be. Either this or `model`"""
+    mode: str = "fine_tuning"
+    """which of the experiment's modes"""
+    seed: Natural = 0
+    """which of its seeds (another than 0 needs an overlay: numbers in `--config '{...}'` arrive as
+    text)"""
+    model: Text | None = None
+    """path of a `model.safetensors`, wherever it was trained; for one of this config use
+    `experiment`"""
+
+
+class Config(Settings):
+    run: UniqueTexts
+    """the experiments to run"""
+    compute: Compute = Compute()
+    evaluate: Evaluate = Evaluate()
+    mlflow: Mlflow = Mlflow()
+    datasets: dict[Name, AnyDataset]
+    sources: dict[Name, Source]
+    experiments: dict[Name, Experiment]
+    overviews: dict[Name, Overview] = {}
+    predict: Predict | None = None

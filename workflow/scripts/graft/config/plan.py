@@ -1,0 +1,158 @@
+"""What a config asks for: data sets, sources, experiments, runs, parts and cuts."""
+
+from typing import Any
+
+from graft.config import architectures
+from graft.config.datasets import Merged, Published
+from graft.config.models import Config, Hyperparameters
+from graft.config.types import Settings
+from graft.core.raw_names import raw_name
+
+SPLITS = ("train", "val", "test")
+
+
+def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparameters:
+    """How one mode trains: the experiment's keys, overridden by the mode's own."""
+    training = config.experiments[experiment].train
+    override = training.modes.get(mode)
+    keys = dict.fromkeys(Hyperparameters.model_fields)
+    values = training.model_dump(include=set(keys))
+    if override is not None:
+        values = _overridden(values, override)
+    return Hyperparameters.model_validate({key: values[key] for key in keys})
+
+
+def _overridden(values: dict[str, Any], override: Settings) -> dict[str, Any]:
+    """Keys that are set in `override` replace those in `values`; a `tune` replaces the grid."""
+    merged = dict(values)
+    for key, value in override.model_dump(exclude_unset=True).items():
+        if isinstance(value, dict) and key != "tune":
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def warm_up(config: Config, experiment: str, mode: str) -> str | None:
+    """The mode whose trained head a mode starts from; None where its head starts random."""
+    training = config.experiments[experiment].train
+    override = training.modes.get(mode)
+    wanted = training.warm_up
+    if override is not None and "warm_up" in override.model_fields_set:
+        wanted = override.warm_up
+    return architectures.warm_up(mode) if wanted else None
+
+
+def source_experiments(config: Config, source: str) -> list[str]:
+    """The experiments whose models a source is made of: none, one, or those of a stack."""
+    weights = config.sources[source].weights
+    if weights.stack is not None:
+        parents = [p for member in weights.stack for p in source_experiments(config, member)]
+        return list(dict.fromkeys(parents))
+    return [] if weights.experiment is None else [weights.experiment]
+
+
+def ancestry(config: Config, experiment: str) -> list[str]:
+    """An experiment, those that its source comes from, and so on, each once."""
+    names = [experiment]
+    for name in names:
+        parents = source_experiments(config, config.experiments[name].source)
+        names += [parent for parent in parents if parent not in names]
+    return names
+
+
+def parts(config: Config, dataset: str, *splits: str) -> list[str]:
+    """The parts of a data set, `{split}-{shard}`, of the given splits (default: all)."""
+    shards = config.datasets[dataset].shards
+    counts = {"train": shards.train, "val": shards.val, "test": shards.test}
+    return [f"{split}-{n:02d}" for split in splits or SPLITS for n in range(counts[split])]
+
+
+def members(config: Config, dataset: str) -> dict[str, Published]:
+    """The data sets with files that a data set consists of, by name."""
+    described = config.datasets[dataset]
+    if not isinstance(described, Merged):
+        return {dataset: described}
+    merged = {name: config.datasets[name] for name in described.merge}
+    return {name: member for name, member in merged.items() if not isinstance(member, Merged)}
+
+
+def raw_files(config: Config, dataset: str) -> list[tuple[str, str]]:
+    """(data set, file name under raw/) of all files, after unpacking (x.tgz becomes x.tar)."""
+    return [
+        (name, raw_name(file))
+        for name, member in members(config, dataset).items()
+        for file in member.files
+    ]
+
+
+def experiments(config: Config) -> list[str]:
+    """The experiments to run: those that `run` lists and those that their sources come from."""
+    return list(dict.fromkeys(e for name in config.run for e in ancestry(config, name)))
+
+
+def overviews(config: Config) -> list[str]:
+    """The overviews whose experiments are all to be run."""
+    running = set(experiments(config))
+    return [n for n, view in config.overviews.items() if running.issuperset(view.experiments)]
+
+
+def datasets(config: Config) -> list[str]:
+    """The data sets that the experiments to run need."""
+    return list(dict.fromkeys(config.experiments[e].dataset for e in experiments(config)))
+
+
+def sources(config: Config) -> list[str]:
+    """The sources that some run transfers from, each stack followed by its members."""
+    used = [
+        config.experiments[e].source
+        for e in experiments(config)
+        if any(architectures.is_transferred(mode) for mode in config.experiments[e].modes)
+    ]
+    return list(
+        dict.fromkeys(
+            name
+            for source in used
+            for name in (source, *(config.sources[source].weights.stack or ()))
+        )
+    )
+
+
+def runs(config: Config, experiment: str) -> list[tuple[str, int]]:
+    """The (mode, seed) pairs of an experiment."""
+    listed = config.experiments[experiment]
+    return [(mode, seed) for mode in listed.modes for seed in listed.seeds]
+
+
+def cut(config: Config, experiment: str, mode: str) -> str:
+    """Where the mode's frozen prefix ends."""
+    source = config.sources[config.experiments[experiment].source]
+    pool = hyperparameters(config, experiment, mode).head.pool
+    return architectures.cut(mode, source.architecture, pool)
+
+
+def cuts(config: Config) -> list[tuple[str, str, str]]:
+    """The (data set, source, cut) triples whose features some run reads."""
+    triples = []
+    for name in experiments(config):
+        experiment = config.experiments[name]
+        for mode in experiment.modes:
+            for needed in (mode, warm_up(config, name, mode)):
+                if needed and (at := cut(config, name, needed)) != architectures.IMAGE:
+                    triples.append((experiment.dataset, experiment.source, at))
+    return list(dict.fromkeys(triples))
+
+
+def folders(config: Config) -> list[tuple[str, str]]:
+    """(data set, file) of the files to pack from folders, for the data sets that are needed."""
+    wanted = datasets(config)
+    if config.predict is not None and config.predict.experiment is not None:
+        for name in ancestry(config, config.predict.experiment):  # trained for it where needed
+            wanted.append(config.experiments[name].dataset)
+    needed = {name: m for dataset in wanted for name, m in members(config, dataset).items()}
+    return [
+        (name, file)
+        for name, member in needed.items()
+        for file, spec in member.files.items()
+        if spec.folder is not None
+    ]
