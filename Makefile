@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CORES ?= all
 PYTHON ?= python3
 
-.PHONY: reproduce report setup test test-real lint format bench lock verify repair clean distclean
+.PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair clean distclean
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, then its report
@@ -62,6 +62,10 @@ verify: $(READY)
 ## repair: remove what verify finds damaged, here and in the store, so that it is made again
 repair: $(READY)
 	@$(BIN)/python workflow/scripts/verify.py results --repair
+
+## reference: the config's JSON schema and the tables of config/README.md, from the settings' classes
+reference: $(READY)
+	@$(BIN)/python workflow/scripts/reference.py
 
 ## lock: envs/graft.lock and the conda environment, from pyproject.toml
 lock: $(READY)

@@ -1,4 +1,4 @@
-"""Compare two results folders: which artefacts are byte-equal, apart from the recipes in HDF5 files.
+"""Compare two results folders: which artefacts are byte-equal, but for recipes in HDF5 files.
 
     python workflow/scripts/same.py results ../elsewhere/results
 

@@ -137,8 +137,14 @@ class Dataset(Settings):
 
 
 class Published(Dataset):
-    """A data set with files of its own; each layout adds its `layout`, `label` and `options`."""
+    """A data set with files of its own; each layout narrows `layout`, `label` and `options`."""
 
+    layout: str
+    """how the archive lists its samples: see [layouts](#layouts)"""
+    label: str
+    """what is to be classified: see [layouts](#layouts)"""
+    options: Settings
+    """the layout's own: see [layouts](#layouts)"""
     files: Annotated[dict[FileName, File], Field(min_length=1)]
     """file name, as published, to where it comes from: see below"""
 

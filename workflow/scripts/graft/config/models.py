@@ -217,7 +217,7 @@ class Hyperparameters(Settings):
     """stop after so many epochs without a better one; `null`: never"""
     select: Literal["accuracy", "balanced_accuracy", "loss", "last"] = "accuracy"
     """what "better" means on the validation rows, for epochs and for `tune`; the lower loss breaks
-    ties. `last` keeps the last epoch whatever its value, as some published recipes do; `patience`
+    ties. `last` keeps the last epoch, as some published recipes do; `patience`
     then counts by accuracy, and `tune` compares the accuracy of the last epochs"""
     balance: Literal["none", "downsample", "upsample", "weighted"] = "none"
     """how unequal classes are sampled in an epoch: as they are; as many rows of each as the
