@@ -8,74 +8,24 @@ from graft.core import recipes
 SCRIPTS = ROOT / "workflow" / "scripts"
 
 
-@pytest.fixture
-def scripts(tmp_path):
-    """A script that imports one module, which imports another; a third stands by."""
-    package = tmp_path / "graft"
-    (package / "datasets").mkdir(parents=True)
-    for name, text in {
-        "stage.py": "from graft import used\nimport os\n",
-        "graft/__init__.py": "",
-        "graft/used.py": "from graft.datasets import lfw\n",
-        "graft/datasets/__init__.py": "from . import lfw\n",
-        "graft/datasets/lfw.py": "x = 1\n",
-        "graft/unused.py": "x = 1\n",
-    }.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
-
-
-def digest(scripts):
-    recipes.sources.cache_clear()
-    recipes.code_digest.cache_clear()
-    return recipes.code_digest(scripts / "stage.py")
-
-
-def test_imports_are_followed_through_packages_and_relative_imports(scripts):
-    found = {str(path.relative_to(scripts)) for path in recipes.sources(scripts / "stage.py")}
-    assert found == {
-        "stage.py",
-        "graft/__init__.py",
-        "graft/used.py",
-        "graft/datasets/__init__.py",
-        "graft/datasets/lfw.py",
-    }
-
-
-@pytest.mark.parametrize(
-    ("module", "changes"),
-    [("graft/used.py", True), ("graft/datasets/lfw.py", True), ("graft/unused.py", False)],
-)
-def test_the_code_digest_follows_the_imports(scripts, module, changes):
-    before = digest(scripts)
-    with open(scripts / module, "a") as file:
-        file.write("y = 2\n")
-    assert (digest(scripts) != before) is changes
-
-
-def test_touching_a_module_changes_nothing(scripts):
-    before = digest(scripts)
-    (scripts / "graft/used.py").touch()
-    assert digest(scripts) == before
-
-
 @pytest.mark.parametrize(
     "change",
     [
         {"wildcards": {"part": "val-00"}},
-        {"settings": {"image_size": 65}},
+        {"settings": {"packed_size": 65}},
         {"inputs": {"crop": ["b.h5"]}},
         {"inputs": {"other_role": ["a.h5"]}},
+        {"code": "1"},
     ],
 )
-def test_whatever_a_result_depends_on_changes_its_recipe(scripts, tmp_path, change):
+def test_whatever_a_result_depends_on_changes_its_recipe(tmp_path, change):
     lock = tmp_path / "lock"
     lock.write_text("torch==1")
     one = {
         "wildcards": {"part": "train-00"},
-        "settings": {"image_size": 64},
+        "settings": {"packed_size": 64},
         "inputs": {"crop": ["a.h5"]},
-        "script": scripts / "stage.py",
+        "code": "0",
         "lock": lock,
     }
     assert recipes.recipe("pack", **one) == recipes.recipe("pack", **one)

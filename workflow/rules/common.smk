@@ -1,6 +1,7 @@
 # The contracts (design, section 4): the checked config, paths, recipes, seals, and the check
 # that every rule keeps them. No rules in here.
 
+import functools
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ sys.path.insert(0, str(SCRIPTS))
 from graft.config import architectures, plan, stages
 from graft.config.read import read_config
 from graft.core import devices, files, recipes
+from graft.core.code import Code
 from graft.core.errors import GraftError
 from graft.download import folders
 
@@ -128,17 +130,24 @@ def recipe(stage, settings_of):
 
     def build(wildcards):
         inputs = workflow.get_rule(stage).input
+        chosen = settings_of(wildcards)
         return recipes.recipe(
             stage,
             wildcards=dict(wildcards.items()),
-            settings=settings_of(wildcards).recipe(),
+            settings=chosen.recipe(),
             inputs={role: _role(item, wildcards) for role, item in inputs._allitems()},
-            script=SCRIPTS / f"{stage}.py",
+            code=code_digest(stage, frozenset(stages.entries(chosen))),
             lock=LOCK,
         )
 
     build.recipe_of = stage
     return build
+
+
+@functools.cache
+def code_digest(stage, entries):
+    """Digest of the code that a stage reaches with these registered implementations."""
+    return CODE.reach(stage, entries).digest()
 
 
 def _role(item, wildcards):
@@ -358,6 +367,7 @@ def check_contracts():
             raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see design, contract 1).")
 
 
+CODE = Code.read(SCRIPTS)
 settings = checked(config)
 FOLDER_DIGESTS = folder_digests(settings)
 gpus = int(settings.compute.device == "cuda")

@@ -7,6 +7,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
+
+JsonValue: TypeAlias = Any
+"""What JSON can hold: None, bool, int, float, str, and lists and dicts of these."""
 
 
 @contextlib.contextmanager

@@ -1,41 +1,40 @@
 """Recipes: everything a stage's result depends on, as one JSON object.
 
 Snakemake's store keys a result by the rule's params and the text of its script, and not by
-wildcards, config, imported modules, the roles of inputs or the environment (design, contract
-1). A recipe carries those, so that equal recipes mean equal results.
+wildcards, config, imported modules, the roles of inputs or the environment. A recipe carries those,
+so that equal recipes mean equal results.
 """
 
-import ast
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePath
 
-from graft.core.files import digest, sha256
+from graft.core.files import JsonValue, digest
 
 
 def recipe(
     stage: str,
     *,
     wildcards: dict[str, str],
-    settings: dict,
+    settings: dict[str, JsonValue],
     inputs: dict[str, list[str]],
-    script: Path,
+    code: str,
     lock: Path,
-) -> dict:
+) -> dict[str, JsonValue]:
     """The recipe of one job.
 
-    `settings` are the config values that the stage reads, `inputs` maps each role to the
-    paths that play it, `script` is the adapter whose imports are followed, `lock` the locked
-    environment.
+    `settings` are the config values that the stage reads, `inputs` maps each role to the paths that
+    play it, `code` is the digest of the code that the stage reaches (see `code`), `lock` the
+    locked environment.
     """
     return {
         "stage": stage,
         "wildcards": dict(sorted(wildcards.items())),
         "settings": settings,
-        "inputs": inputs,
-        "code": code_digest(script),
-        "python": "{}.{}".format(*sys.version_info),
+        "inputs": {role: list(paths) for role, paths in inputs.items()},
+        "code": code,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}",
         "lock": lock_digest(lock),
     }
 
@@ -45,52 +44,6 @@ def lock_digest(lock: Path) -> str:
     """Digest of the lock's requirements; the comments in it are no part of the environment."""
     lines = lock.read_text(encoding="utf-8").splitlines()
     return digest([line for line in lines if not line.lstrip().startswith("#")])
-
-
-@cache
-def code_digest(script: Path) -> str:
-    """Digest of a script and of every module of ours that it imports, directly or not."""
-    root = script.parent
-    return digest({str(path.relative_to(root)): sha256(path) for path in sources(script)})
-
-
-@cache
-def sources(script: Path) -> tuple[Path, ...]:
-    """The files below the script's folder that running it reads, found by walking imports."""
-    root = script.parent
-    found: set[Path] = set()
-    waiting = [script]
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for module in _imported(path, root):
-            waiting.extend(_files_of(module, root))
-    return tuple(sorted(found))
-
-
-def _imported(path: Path, root: Path) -> Iterable[str]:
-    """Dotted names that a file imports; `from a import b` yields both a and a.b."""
-    package = list(path.relative_to(root).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _files_of(module: str, root: Path) -> Iterable[Path]:
-    """The files that importing a dotted name executes: its packages' __init__ and itself."""
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        stem = root.joinpath(*parts[:depth])
-        for candidate in (stem / "__init__.py", stem.with_suffix(".py")):
-            if candidate.is_file():
-                yield candidate
 
 
 def check_rule(
