@@ -48,12 +48,18 @@ class Project:
         # Two jobs at once with a thread each; a spinning third would slow all down.
         return {**environment, "SNAKEMAKE_OUTPUT_CACHE": str(self.store), "OMP_NUM_THREADS": "1"}
 
-    def snakemake(self, *arguments: str, check: bool = True, **options) -> str:
-        """Run and return what was printed."""
+    def snakemake(
+        self,
+        *arguments: str,
+        check: bool = True,
+        environment: dict[str, str] | None = None,
+        **options,
+    ) -> str:
+        """Run, with more environment variables, and return what was printed."""
         done = subprocess.run(
             self.command(*arguments, **options),
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

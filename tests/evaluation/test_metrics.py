@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from graft.core import files
 from graft.core.errors import GraftError
-from graft.evaluation import metrics
+from graft.evaluation import bootstrap, metrics
+from graft.evaluation.predictions import predictions_frame, read_predictions, unpack_predictions
+
+
+def intervals(true, confidences, groups, *, resamples=1000, seed=0, level=0.95):
+    return metrics.bootstrap_intervals(
+        true, confidences, groups, resamples=resamples, seed=seed, level=level
+    )
 
 
 def _random(rng, n, classes, groups, *, ties=True):
@@ -70,7 +77,7 @@ def test_what_cannot_be_computed_is_null_and_the_rest_is_strict_json(tmp_path):
     assert found["average_precision"] is None
     assert found["balanced_accuracy"] == 1 / 2
     assert math.isfinite(found["log_loss"])
-    found["intervals"] = metrics.bootstrap_intervals([1, 1], confidences, ["a", "b"])
+    found["intervals"] = intervals([1, 1], confidences, ["a", "b"])
     assert found["intervals"]["auroc"] is None
     assert found["intervals"]["accuracy"] == [0, 1]
     files.write_json(tmp_path / "metrics.json", found | {"seeds": metrics.over_seeds([found])})
@@ -114,11 +121,11 @@ def test_weighted_ranking_is_scikit_learns_with_sample_weight(seed, n, distinct)
 
 def test_intervals_do_not_depend_on_the_chunks(monkeypatch):
     data = _random(np.random.default_rng(3), 120, 3, 40)
-    whole = metrics.bootstrap_intervals(*data, resamples=100, seed=5)
-    monkeypatch.setattr(metrics, "_CHUNK_ELEMENTS", 120 * 9)
-    assert metrics.chunk_sizes(100, 120) == [9] * 11 + [1]
-    assert metrics.bootstrap_intervals(*data, resamples=100, seed=5) == whole
-    assert metrics.bootstrap_intervals(*data, resamples=100, seed=6) != whole
+    whole = intervals(*data, resamples=100, seed=5)
+    monkeypatch.setattr(bootstrap, "_CHUNK_ELEMENTS", 120 * 9)
+    assert bootstrap.chunk_sizes(100, 120) == [9] * 11 + [1]
+    assert intervals(*data, resamples=100, seed=5) == whole
+    assert intervals(*data, resamples=100, seed=6) != whole
 
 
 def test_intervals_cover_the_truth_when_people_differ():
@@ -130,7 +137,7 @@ def test_intervals_cover_the_truth_when_people_differ():
         right = rng.random((people, pictures)) < skill[:, None]
         true = rng.integers(0, 2, right.size)
         confidences = np.eye(2)[np.where(right.ravel(), true, 1 - true)]
-        low, high = metrics.bootstrap_intervals(
+        low, high = intervals(
             true, confidences, np.repeat(np.arange(people), pictures), resamples=300
         )["accuracy"]
         held += low <= 0.7 <= high
@@ -141,15 +148,15 @@ def test_rows_of_one_person_are_worth_less_than_independent_rows():
     # Ten copies of each of 40 rows: as 40 people, or (wrongly) as 400.
     true, confidences, _ = _random(np.random.default_rng(1), 40, 2, 40)
     true, confidences = np.repeat(true, 10), np.repeat(confidences, 10, axis=0)
-    people = metrics.bootstrap_intervals(true, confidences, np.repeat(np.arange(40), 10))
-    rows = metrics.bootstrap_intervals(true, confidences, np.arange(400))
+    people = intervals(true, confidences, np.repeat(np.arange(40), 10))
+    rows = intervals(true, confidences, np.arange(400))
     for name in metrics.METRICS:
         assert np.ptp(people[name]) > 2 * np.ptp(rows[name]), name
 
 
 def test_one_group_has_no_interval():
     true, confidences, _ = _random(np.random.default_rng(1), 40, 2, 1)
-    found = metrics.bootstrap_intervals(true, confidences, np.zeros(40))
+    found = intervals(true, confidences, np.zeros(40))
     assert found == dict.fromkeys(metrics.METRICS)
 
 
@@ -158,7 +165,7 @@ def test_a_thousand_resamples_are_quick():
     for classes, limit in ((2, 3), (100, 20)):
         data = _random(rng, 2000, classes, 800, ties=False)
         start = time.process_time()
-        metrics.bootstrap_intervals(*data, resamples=1000)
+        intervals(*data, resamples=1000)
         assert time.process_time() - start < limit
 
 
@@ -179,15 +186,13 @@ def test_predictions_survive_the_csv(tmp_path):
     classes = ["01", "None", "1,0"]
     true = np.array([1, 0, 2])
     confidences = np.array([[0.1, 0.7, 0.2], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
-    frame = metrics.predictions_frame(
-        ["007", "b", "NA"], ["1", "1", "nan"], true, confidences, classes
-    )
+    frame = predictions_frame(["007", "b", "NA"], ["1", "1", "nan"], true, confidences, classes)
     assert list(frame.columns) == [
         *("sample_id", "group", "true", "predicted"),
         *("confidence_01", "confidence_None", "confidence_1,0"),
     ]
     frame.to_csv(tmp_path / "predictions.csv", index=False)
-    found = metrics.unpack_predictions(metrics.read_predictions(tmp_path / "predictions.csv"))
+    found = unpack_predictions(read_predictions(tmp_path / "predictions.csv"))
     assert found.classes == classes
     assert found.sample_id.tolist() == ["007", "b", "NA"]
     assert found.group.tolist() == ["1", "1", "nan"]
@@ -196,11 +201,9 @@ def test_predictions_survive_the_csv(tmp_path):
 
 
 def test_class_indices_are_understood_too():
-    frame = metrics.predictions_frame(
-        ["a", "b"], ["a", "b"], np.array([1, 0]), np.eye(2), ["f", "m"]
-    )
+    frame = predictions_frame(["a", "b"], ["a", "b"], np.array([1, 0]), np.eye(2), ["f", "m"])
     frame["true"], frame["predicted"] = [1, 0], [0, 1]
-    assert metrics.unpack_predictions(frame).true.tolist() == [1, 0]
+    assert unpack_predictions(frame).true.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -220,18 +223,16 @@ def test_class_indices_are_understood_too():
     ],
 )
 def test_a_bad_table_is_refused_in_one_sentence(change, words):
-    frame = metrics.predictions_frame(
-        ["a", "b"], ["a", "b"], np.array([1, 0]), 1 - np.eye(2), ["f", "m"]
-    )
-    metrics.unpack_predictions(frame)
+    frame = predictions_frame(["a", "b"], ["a", "b"], np.array([1, 0]), 1 - np.eye(2), ["f", "m"])
+    unpack_predictions(frame)
     with pytest.raises(GraftError, match=f"^runs/p.csv.*{words}"):
-        metrics.unpack_predictions(change(frame), "runs/p.csv")
+        unpack_predictions(change(frame), "runs/p.csv")
 
 
 def test_bad_arrays_are_refused():
     good = np.full((2, 2), 0.5)
     with pytest.raises(GraftError, match="3 groups for 2 rows"):
-        metrics.bootstrap_intervals([0, 1], good, [1, 2, 3])
+        intervals([0, 1], good, [1, 2, 3])
     with pytest.raises(GraftError, match="2 confidences a row for 3 classes"):
         metrics.classification_metrics([0, 1], good, list("abc"))
     with pytest.raises(GraftError, match="labels run from 0 to 2"):
@@ -239,4 +240,4 @@ def test_bad_arrays_are_refused():
     with pytest.raises(GraftError, match="class indices"):
         metrics.classification_metrics([0.0, 1.0], good, list("ab"))
     with pytest.raises(GraftError, match="cannot be read"):
-        metrics.read_predictions("no/such/predictions.csv")
+        read_predictions("no/such/predictions.csv")

@@ -17,6 +17,12 @@ from graft.config import stages
 from graft.core import files, seals
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
+from graft.evaluation.predictions import (
+    predictions_frame,
+    read_predictions,
+    write_inference,
+    write_predictions,
+)
 from graft.reporting import figures, verify
 from graft.reporting import overview as overviews
 from graft.reporting import tables as summaries
@@ -33,7 +39,7 @@ def predictions(right, *, names="s", classes=("f", "m")):
     """Ten test rows, the first `right` of them answered rightly."""
     answers = np.where(np.arange(10) < right, TRUE, 1 - TRUE)
     ids = [f"{names}{row}" for row in range(10)]
-    return metrics.predictions_frame(ids, ids, TRUE, 0.1 + 0.8 * np.eye(2)[answers], list(classes))
+    return predictions_frame(ids, ids, TRUE, 0.1 + 0.8 * np.eye(2)[answers], list(classes))
 
 
 def experiment(folder, name, modes, *, names="s", train=None):
@@ -51,7 +57,7 @@ def experiment(folder, name, modes, *, names="s", train=None):
             history["val_accuracy"] = history["val_balanced_accuracy"] = [val, val - 0.2]
             history.to_csv(run / "history.csv", index=False)
             frame = predictions(count, names=names)
-            metrics.write_predictions(run / "predictions.csv", frame)
+            write_predictions(run / "predictions.csv", frame)
             recipe = {
                 "wildcards": {"experiment": name, "mode": mode, "seed": str(seed)},
                 "inputs": {},
@@ -376,12 +382,10 @@ def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
 
 def test_inference_lists_confidences_and_the_true_class_in_the_rows_order(tmp_path):
     confidences = [[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3], [1e-9, 0, 1]]
-    frame = metrics.predictions_frame(
-        list("xyz"), list("ggg"), [1, 0, 2], confidences, ["b", "a", "01"]
-    )
-    metrics.write_predictions(tmp_path / "predictions.csv", frame)
-    written = metrics.read_predictions(tmp_path / "predictions.csv")
-    metrics.write_inference(tmp_path / "inference.txt", written)
+    frame = predictions_frame(list("xyz"), list("ggg"), [1, 0, 2], confidences, ["b", "a", "01"])
+    write_predictions(tmp_path / "predictions.csv", frame)
+    written = read_predictions(tmp_path / "predictions.csv")
+    write_inference(tmp_path / "inference.txt", written)
     assert (tmp_path / "inference.txt").read_text() == (
         "[0.250000, 0.750000, 0.000000], 1\n"
         "[0.333333, 0.333333, 0.333333], 0\n"

@@ -7,6 +7,7 @@ import pytest
 from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.evaluation import metrics
+from graft.evaluation.predictions import predictions_frame, write_predictions
 from graft.images import packs
 from graft.reporting import counts, plots
 from graft.reporting.findings import Findings
@@ -16,10 +17,8 @@ RIGHT = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 
 def finding(path, confidences, *, cut="image", shift=0.0, mode="fine_tuning", loss=0.5):
     """One mode's findings on four test rows."""
-    frame = metrics.predictions_frame(
-        list("abcd"), list("wxyz"), [0, 1, 0, 1], confidences, ["n", "p"]
-    )
-    metrics.write_predictions(path, frame)
+    frame = predictions_frame(list("abcd"), list("wxyz"), [0, 1, 0, 1], confidences, ["n", "p"])
+    write_predictions(path, frame)
     history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
     history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
     settings = {"train": {"epochs": 2, "augment": {"shift": shift}}}

@@ -11,7 +11,8 @@ from conftest import TRAIN
 
 from graft.core import hdf5
 from graft.core.errors import GraftError
-from graft.evaluation import compare, evaluate, metrics
+from graft.evaluation import evaluate, metrics
+from graft.evaluation.warnings import collapse_warning
 from graft.images import packs
 from graft.models import model_file
 from graft.models import network as networks
@@ -528,7 +529,7 @@ def test_a_perceptron_on_raw_pixels_collapses_and_is_told_and_a_normalised_one_i
             out / "model.safetensors", [parts["test"]], device="cpu", precision="fp32", threads=1
         )
         measured = metrics.measure(frame, resamples=100, seed=0, level=0.95)
-        told[name] = compare.collapse_warning(measured, pd.read_csv(out / "history.csv"))
+        told[name] = collapse_warning(measured, pd.read_csv(out / "history.csv"))
     assert told["raw"] is not None and "normalise the input" in told["raw"]
     assert told["normalised"] is None
 

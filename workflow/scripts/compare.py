@@ -4,7 +4,8 @@ import pandas as pd
 
 from adapter import Job
 from graft.config import stages
-from graft.evaluation import compare, metrics
+from graft.evaluation import compare
+from graft.evaluation.predictions import read_predictions
 from graft.reporting import tables
 
 with Job(snakemake, stages.CompareSettings) as job:
@@ -12,7 +13,7 @@ with Job(snakemake, stages.CompareSettings) as job:
     predictions: dict[str, dict[int, pd.DataFrame]] = {}
     for path, record in zip(job.inputs["predictions"], job.records["predictions"], strict=True):
         run = record["seal"]["recipe"]["wildcards"]
-        predictions.setdefault(run["mode"], {})[int(run["seed"])] = metrics.read_predictions(path)
+        predictions.setdefault(run["mode"], {})[int(run["seed"])] = read_predictions(path)
     job.results = compare.compare(
         predictions,
         metric=settings.metric,

@@ -3,6 +3,7 @@
 from adapter import Job
 from graft.config import stages
 from graft.evaluation import evaluate, metrics
+from graft.evaluation.predictions import read_predictions, write_inference, write_predictions
 
 with Job(snakemake, stages.EvaluateSettings) as job:
     settings = job.settings
@@ -13,9 +14,9 @@ with Job(snakemake, stages.EvaluateSettings) as job:
         precision=settings.precision,
         threads=settings.threads,
     )
-    metrics.write_predictions(job.outputs.predictions, frame)
-    written = metrics.read_predictions(job.outputs.predictions)
-    metrics.write_inference(job.outputs.inference, written)
+    write_predictions(job.outputs.predictions, frame)
+    written = read_predictions(job.outputs.predictions)
+    write_inference(job.outputs.inference, written)
     job.results = metrics.measure(
         written,
         resamples=settings.resamples,

@@ -358,7 +358,8 @@ class OverviewSettings(Stage):
 
     def options(self) -> dict[str, Any]:
         own = self.recipe()
-        return {**own, **own.pop("evaluate")}
+        evaluate = own.pop("evaluate")
+        return {**own, **evaluate}
 
 
 def overview(config: Config, name: str) -> OverviewSettings:

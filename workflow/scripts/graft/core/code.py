@@ -136,7 +136,7 @@ class Code:
             here = self.modules[module]
             named: list[Definition] = []
             for node in here.items[name].nodes:
-                named += self._follow(module, node)
+                named += self._follow(module, node, here.free_names(node))
             if name == IMPORTED:
                 named += [(m, IMPORTED) for d in here.imported for m in self._modules_of(d)]
                 for expression in here.at_import:
@@ -180,8 +180,13 @@ class Code:
         dotted = dots(expression)
         return self._lookup(module, dotted[0], dotted[1:]) if dotted else None
 
-    def _follow(self, module: str, node: ast.AST) -> list[Definition]:
-        """The definitions that a statement or an expression names, and the modules it imports."""
+    def _follow(
+        self, module: str, node: ast.AST, free: Collection[str] | None = None
+    ) -> list[Definition]:
+        """The definitions that a statement or an expression names, and the modules it imports.
+
+        `free` are the names that it takes from the module; by default all that it reads.
+        """
         inner: dict[str, str] = {}
         for part in ast.walk(node):
             if isinstance(part, ast.Import | ast.ImportFrom):  # within a function
@@ -192,10 +197,10 @@ class Code:
             for annotation in annotations(part):
                 named += self._follow(module, annotation)
             if id(part) not in skipped and isinstance(part, ast.Name | ast.Attribute):
-                dotted_name = dots(part)
-                if dotted_name:
-                    skipped.update(id(below) for below in ast.walk(part))
-                    named += self._named_by(module, dotted_name, inner)
+                dotted = dots(part)
+                skipped.update(id(below) for below in ast.walk(part) if dotted)
+                if dotted and (free is None or dotted[0] in free or dotted[0] in inner):
+                    named += self._named_by(module, dotted, inner)
         return named
 
     def _named_by(self, module: str, dotted: list[str], inner: dict[str, str]) -> list[Definition]:

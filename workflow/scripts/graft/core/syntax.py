@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,9 @@ class Module:
         self.imports: dict[str, str] = {}  # local name -> dotted name
         self.imported: list[str] = []  # dotted names that importing this module imports
         self.at_import: list[ast.expr] = []  # expressions of definitions that run on import
-        self.called: list[ast.expr] = []  # what values of assignments call on import
+        self.called: list[ast.expr] = []  # what is called, or derived from, on import
         self._digests: dict[str, str] = {}
+        self._scopes = symtable.symtable(text, name, "exec").get_children()
         tree = _without_strings(ast.parse(text))
         for node in tree.body:
             self._add(node)
@@ -52,6 +54,18 @@ class Module:
                 self.items[name].entries += _registered(node)
         self.at_import += _evaluated_on_import(node)
         self.called += _called_on_import(node)
+
+    def free_names(self, node: ast.stmt) -> set[str] | None:
+        """The names that a function or a class takes from the module; None: all that it uses."""
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return None
+        bases = node.bases if isinstance(node, ast.ClassDef) else []
+        outside = [*_evaluated_on_import(node), *bases, *_annotation_nodes(node)]
+        names = {n.id for e in outside for n in ast.walk(e) if isinstance(n, ast.Name)}
+        for scope in self._scopes:
+            if scope.get_name() == node.name:
+                names |= _taken(scope)
+        return names
 
     def digest(self, name: str) -> str:
         """Digest of a definition's syntax, and of the files that it names as assets."""
@@ -160,6 +174,28 @@ def _registered(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> 
     return found
 
 
+def _taken(scope: symtable.SymbolTable) -> set[str]:
+    """The names that a scope, and the scopes within, may take from the module."""
+    in_class = scope.get_type() == "class"  # where a name may be the module's until it is assigned
+    names = {
+        symbol.get_name()
+        for symbol in scope.get_symbols()
+        if symbol.is_global() or (in_class and symbol.is_referenced())
+    }
+    return names.union(*(_taken(child) for child in scope.get_children()))
+
+
+def _annotation_nodes(node: ast.stmt) -> list[ast.expr]:
+    """The annotations within a definition, which are evaluated in the module or its classes."""
+    found: list[ast.expr | None] = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.AnnAssign | ast.arg):
+            found.append(part.annotation)
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(part.returns)
+    return [annotation for annotation in found if annotation is not None]
+
+
 def _evaluated_on_import(node: ast.stmt) -> list[ast.expr]:
     """The expressions of a definition that run when its module is imported."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -168,14 +204,15 @@ def _evaluated_on_import(node: ast.stmt) -> list[ast.expr]:
     if isinstance(node, ast.ClassDef):
         keywords = [keyword.value for keyword in node.keywords]
         inner = [e for statement in node.body for e in _evaluated_on_import(statement)]
-        return [*node.decorator_list, *node.bases, *keywords, *inner]
+        return [*node.decorator_list, *keywords, *inner]
     return []
 
 
 def _called_on_import(node: ast.stmt) -> list[ast.expr]:
-    """What the values of assignments call when a module is imported, also within classes."""
+    """What assignments call and classes derive from when a module is imported."""
     if isinstance(node, ast.ClassDef):
-        return [expression for inner in node.body for expression in _called_on_import(inner)]
+        inner = [expression for part in node.body for expression in _called_on_import(part)]
+        return [*node.bases, *inner]
     if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
         return [call.func for call in ast.walk(node.value) if isinstance(call, ast.Call)]
     return []
@@ -187,7 +224,7 @@ def registry_calls(item: Item) -> list[ast.Call]:
 
 
 def constructors(node: ast.ClassDef) -> list[str]:
-    names = {"__init__", "__new__", "__post_init__"}
+    names = {"__init__", "__new__", "__post_init__", "__init_subclass__"}
     return [name for statement in node.body for name in _defined(statement) if name in names]
 
 
@@ -198,19 +235,13 @@ def annotations(node: ast.AST) -> list[ast.expr]:
         given = [node.annotation]
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         given = [node.returns]
-    texts = [
-        part.value
-        for annotation in given
-        if annotation is not None
-        for part in ast.walk(annotation)
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-    ]
     parsed = []
-    for text in texts:
-        try:
-            parsed.append(ast.parse(text, mode="eval").body)
-        except SyntaxError:  # a text in a Literal
-            continue
+    for part in [part for a in given if a is not None for part in ast.walk(a)]:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            try:
+                parsed.append(ast.parse(part.value, mode="eval").body)
+            except SyntaxError:  # a text in a Literal
+                continue
     return parsed
 
 

@@ -9,7 +9,7 @@ import torch
 
 from graft.config.architectures import IMAGE
 from graft.core.errors import GraftError
-from graft.evaluation import metrics
+from graft.evaluation.predictions import predictions_frame
 from graft.images.packs import open_parts
 from graft.models.model_file import load_network
 from graft.models.transforms import Transform
@@ -20,7 +20,7 @@ from graft.training.batches import Batches
 def predict(
     model: Path, parts: Sequence[Path], *, device: str, precision: str, threads: int
 ) -> pd.DataFrame:
-    """Predictions for packs or features at the model's cut (see `metrics.predictions_frame`)."""
+    """Predictions for packs or features at the model's cut (see `predictions.frame_of`)."""
     torch.set_num_threads(threads)
     network, description = load_network(model)
     rows = open_parts(parts)
@@ -38,6 +38,6 @@ def predict(
     )
     logits = loop.logits(network.to(device), batches, precision)
     confidences = logits.double().softmax(1).numpy()
-    return metrics.predictions_frame(
+    return predictions_frame(
         rows.sample_ids, rows.groups, np.asarray(rows.labels), confidences, rows.classes
     )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from graft.core.files import digest
 from graft.evaluation import compare, metrics
+from graft.evaluation.predictions import read_predictions, unpack_predictions
 from graft.reporting import plots
 from graft.reporting.findings import Findings
 
@@ -179,7 +180,7 @@ def _settings(fit: dict) -> dict:
 
 
 def _tables(found: Findings, mode: str) -> dict[int, pd.DataFrame]:
-    return {s: metrics.read_predictions(p) for s, p in found.of(mode, found.predictions).items()}
+    return {s: read_predictions(p) for s, p in found.of(mode, found.predictions).items()}
 
 
 def _row(name: str, mode: str, found: Findings, compared: Mapping[str, dict]) -> dict:
@@ -215,7 +216,7 @@ def _rank(value: float | None) -> float:
 
 
 def _test_rows(frame: pd.DataFrame) -> str:
-    rows = metrics.unpack_predictions(frame)
+    rows = unpack_predictions(frame)
     order = np.argsort(rows.sample_id)
     columns = (rows.sample_id, rows.group, rows.true)
     return digest([rows.classes, *(column[order].tolist() for column in columns)])[:16]

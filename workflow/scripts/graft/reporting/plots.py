@@ -7,7 +7,8 @@ import numpy as np
 
 from graft.config.architectures import IMAGE
 from graft.core.errors import GraftError
-from graft.evaluation import compare, metrics
+from graft.evaluation.predictions import read_predictions
+from graft.evaluation.warnings import collapse_warning, convergence_warning
 from graft.images.packs import open_parts
 from graft.reporting import counts, figures, tables
 from graft.reporting.findings import Findings
@@ -72,12 +73,12 @@ def warnings(findings: Findings) -> list[str]:
     found = []
     for (mode, seed), fit in findings.fits.items():
         for sentence in (
-            compare.convergence_warning(
+            convergence_warning(
                 findings.histories[mode, seed],
                 stopped_early=fit["stopped_early"],
                 metric=selection.metric(fit["select"]),
             ),
-            compare.collapse_warning(findings.metrics[mode, seed], findings.histories[mode, seed]),
+            collapse_warning(findings.metrics[mode, seed], findings.histories[mode, seed]),
         ):
             if sentence:
                 found.append(f"{mode}, seed {seed}, {sentence}.")
@@ -119,7 +120,7 @@ def _mistakes(findings: Findings, packs: list[Path]):
     pictures, titles = [], []
     for mode in findings.modes:
         path = next(iter(findings.of(mode, findings.predictions).values()))
-        table = metrics.read_predictions(path)
+        table = read_predictions(path)
         sure = table.filter(like="confidence_").max(axis=1)
         wrong = table.assign(sure=sure)[table["true"] != table["predicted"]]
         for row in wrong.nlargest(MISTAKES, "sure").itertuples():

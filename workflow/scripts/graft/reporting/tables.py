@@ -7,18 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from graft.core.files import atomic
-from graft.evaluation.metrics import METRICS, over_seeds
+from graft.evaluation.metrics import HEADINGS, METRICS, over_seeds
 
-_HEADINGS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_precision": "precision (macro)",
-    "macro_recall": "recall (macro)",
-    "macro_f1": "F1 (macro)",
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-}
 _MEAN = "mean"
 
 _CSS = """
@@ -115,7 +105,7 @@ def write_html(
     """Write a page that needs no other file: the table of `summary_table` in percent (log loss
     in nats) with intervals, the `verdicts` and the `warnings`, one sentence each."""
     names = [name for name in METRICS if name in table]
-    heads = "".join(f"<th>{html.escape(_HEADINGS[name])}</th>" for name in names)
+    heads = "".join(f"<th>{html.escape(HEADINGS[name])}</th>" for name in names)
     body = "\n".join(_html_row(row, names) for row in table.to_dict("records"))
     head = f'<th class="name">mode</th><th class="name">seed</th>{heads}'
     _write_page(
@@ -131,7 +121,7 @@ def write_html(
 def write_overview(found: Mapping, path: str | os.PathLike) -> None:
     """Write what `overviews.overview` returns as a page that needs no other file."""
     metrics = [name for name in METRICS if name in found["rows"][0]["test"]]
-    heads = [f"validation {_HEADINGS[found['metric']]}", *(f"test {_HEADINGS[m]}" for m in metrics)]
+    heads = [f"validation {HEADINGS[found['metric']]}", *(f"test {HEADINGS[m]}" for m in metrics)]
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
     body = "\n".join(_overview_rows(spec, found, metrics) for spec in found["experiments"])
     names = [spec["name"] for spec in found["experiments"]]

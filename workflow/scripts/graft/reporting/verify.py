@@ -12,6 +12,7 @@ from pathlib import Path
 from graft.core import seals
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
+from graft.evaluation.predictions import read_predictions
 from graft.reporting import overview
 from graft.reporting.findings import Findings
 
@@ -130,7 +131,7 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
     settings = record["seal"]["recipe"]["settings"]
     if path.name == "metrics.json":
         again = metrics.measure(
-            metrics.read_predictions(path.with_name("predictions.csv")),
+            read_predictions(path.with_name("predictions.csv")),
             **{key: settings[key] for key in ("resamples", "seed", "level")},
         )
         source = "predictions.csv"
@@ -139,7 +140,7 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
         for listed in map(Path, record["seal"]["recipe"]["inputs"]["predictions"]):
             mode, seed, name = listed.parts[-3:]
             if name == "predictions.csv":
-                table = metrics.read_predictions(path.parent / mode / seed / name)
+                table = read_predictions(path.parent / mode / seed / name)
                 tables.setdefault(mode, {})[int(seed)] = table
         again, source = compare.compare(tables, **settings), "the predictions"
     elif path.name == "overview.seal.json":
