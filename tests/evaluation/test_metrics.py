@@ -233,7 +233,7 @@ def test_bad_arrays_are_refused():
     good = np.full((2, 2), 0.5)
     with pytest.raises(GraftError, match="3 groups for 2 rows"):
         intervals([0, 1], good, [1, 2, 3])
-    with pytest.raises(GraftError, match="2 confidences a row for 3 classes"):
+    with pytest.raises(GraftError, match="2 confidences per row for 3 classes"):
         metrics.classification_metrics([0, 1], good, list("abc"))
     with pytest.raises(GraftError, match="labels run from 0 to 2"):
         metrics.classification_metrics([0, 2], good, list("ab"))
