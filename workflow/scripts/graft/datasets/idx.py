@@ -1,10 +1,9 @@
-"""IDX: arrays of bytes behind a short header, as MNIST publishes pictures and labels.
+"""IDX: arrays of bytes after a short header, as MNIST publishes pictures and labels.
 
-LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "The IDX file
-format" (http://yann.lecun.com/exdb/mnist/). A file begins with two zero bytes, the type of its
-values (0x08: unsigned bytes, the only one read here) and the number of dimensions, one byte
-each; then the size of every dimension as 32 bits, most significant byte first; then the values,
-the last index changing fastest.
+LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "The IDX file format"
+(http://yann.lecun.com/exdb/mnist/). A file begins with two zero bytes, the type of its values
+(0x08: unsigned bytes, the only one read here) and the number of dimensions, one byte each; then the
+size of every dimension as 32 bits, most significant byte first; then the values in row-major order.
 """
 
 import math
@@ -14,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from graft.core.errors import GraftError
+from graft.core.errors import unreadable
 from graft.download.archives import Member
 
 UNSIGNED_BYTES = 0x08
 
 
 def members(path: str | os.PathLike) -> Iterator[Member]:
-    """Walk the pictures of a three-dimensional file in their order, in flat memory.
+    """The pictures of a three-dimensional file in their order, in flat memory.
 
-    Their names are their numbers, from 0, as five digits or more ("00017"). Raises GraftError,
-    before the first one, for a file that `shape` refuses.
+    Their names are their numbers, from 0, in five digits or more ("00017"). Raises what `shape`
+    raises, before the first one.
     """
     count, height, width = shape(path, 3)
     start, size = _header_size(3), height * width
@@ -33,9 +32,9 @@ def members(path: str | os.PathLike) -> Iterator[Member]:
 
 
 def decoder(path: str | os.PathLike) -> Callable[[bytes], np.ndarray]:
-    """How to turn a picture's bytes into uint8 (height, width, 3), its grey in all channels.
+    """The function from a picture's bytes to uint8 (height, width, 3), its grey in all channels.
 
-    Raises GraftError for a file that `shape` refuses.
+    Raises what `shape` raises.
     """
     _, height, width = shape(path, 3)
 
@@ -46,46 +45,37 @@ def decoder(path: str | os.PathLike) -> Callable[[bytes], np.ndarray]:
 
 
 def labels(path: str | os.PathLike) -> np.ndarray:
-    """The values of a one-dimensional file: uint8 (n,). Raises GraftError as `shape` does."""
+    """The values of a one-dimensional file: uint8 (n,). Raises what `shape` raises."""
     shape(path, 1)
     return np.fromfile(path, np.uint8, offset=_header_size(1))
 
 
 def shape(path: str | os.PathLike, dimensions: int) -> tuple[int, ...]:
-    """The sizes that a file's header gives, once its length is known to fit them.
+    """The sizes in a file's header, which agree with its length.
 
     Raises GraftError for a file that cannot be read, is not IDX of unsigned bytes with so many
-    dimensions, or is shorter or longer than its header says.
+    dimensions, or is shorter or longer than its header requires.
     """
-    start = _header_size(dimensions)
+    start, magic = _header_size(dimensions), _magic(dimensions)
     try:
         length = os.path.getsize(path)
         with open(path, "rb") as file:
             header = file.read(start)
-    except OSError as error:
-        raise GraftError(
-            f"{path}: cannot be read ({error.strerror}); fetch it again, or correct the dataset's "
-            "`files`."
-        ) from error
-    magic = _magic(dimensions)
-    if header[:4] != magic:
-        raise GraftError(
-            f"{path}: is no IDX file of {dimensions} dimension{'s' * (dimensions > 1)} (it begins "
-            f"with 0x{header[:4].hex()}, not 0x{magic.hex()}); fetch it again, or correct the "
-            "dataset's `files`."
-        )
-    if length < start:
-        raise GraftError(f"{path}: is cut short within its header; fetch it again.")
-    sizes = tuple(np.frombuffer(header[4:], ">u4").tolist())
-    expected = start + math.prod(sizes)
-    if length != expected:
-        state = "is cut short" if length < expected else "goes on after its end"
-        raise GraftError(
-            f"{path}: {state}, having {length} bytes and not the {expected} that its header asks "
-            "for; fetch it again."
-        )
-    if 0 in sizes[1:]:
-        raise GraftError(f"{path}: holds pictures of {sizes[1]} x {sizes[2]}; fetch it again.")
+        if header[:4] != magic:
+            raise ValueError(
+                f"it begins with 0x{header[:4].hex()}, and IDX of {dimensions} dimensions with "
+                f"0x{magic.hex()}"
+            )
+        if length < start:
+            raise ValueError("it ends within its header")
+        sizes = tuple(np.frombuffer(header[4:], ">u4").tolist())
+        expected = start + math.prod(sizes)
+        if length != expected:
+            raise ValueError(f"it has {length} bytes, and its header requires {expected}")
+        if 0 in sizes[1:]:
+            raise ValueError(f"its pictures are of {sizes[1]} x {sizes[2]} pixels")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
     return sizes
 
 

@@ -1,9 +1,9 @@
 """Tables of pixels: CSV files with a picture in every row, as FER2013 is published.
 
-The column `pixels` holds the grey values of a square picture, 0 to 255, from its top left corner
-row by row, divided by spaces. Other columns say what it shows. The header names the columns, in
-any order and with any spaces around the names. Cells may be quoted, but hold neither quotes nor
-line breaks of their own; blank lines are passed over.
+The column `pixels` holds the grey values of a square picture, 0 to 255, row by row from its top
+left corner, divided by spaces. The header names the columns, in any order and with any spaces
+around the names. Cells may be quoted, but contain no quotes and no line breaks; blank lines are
+skipped.
 """
 
 import math
@@ -15,21 +15,21 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from graft.core.errors import GraftError
+from graft.core.errors import GraftError, unreadable
 from graft.download.archives import Member
 
 COLUMN = "pixels"
 LONGEST_LINE = 1 << 24
-"""Bytes; what has no end of line for so long is no table, and would fill the memory."""
+"""Bytes; a longer line is of no table, and would fill the memory."""
 
-# A cell with the comma after it: within quotes, or as it stands.
+# A cell and the comma after it, quoted or not.
 _CELL = re.compile(rb'[ \t]*+"([^"]*+)"[ \t]*+,|([^",]*+),')
 
 
 class Row(NamedTuple):
     """A row: its picture's name, which is its number from 0 in five digits or more ("00017");
-    its line in the file, from 1; the cells asked for, stripped; the text of its pixels, and
-    where that starts in the file."""
+    its line in the file, from 1; the requested cells, stripped; the text of its pixels, and where
+    that starts in the file."""
 
     name: str
     line: int
@@ -39,10 +39,10 @@ class Row(NamedTuple):
 
 
 def rows(path: str | os.PathLike, columns: Sequence[str] = ()) -> Iterator[Row]:
-    """Walk the rows, with the cells of `columns`, in flat memory; the pixels are not looked at.
+    """The rows with the cells of `columns`, in flat memory; the pixels are not checked.
 
-    Raises GraftError for a file that cannot be read, a header that lacks a column or has it
-    twice, and a line that is longer than LONGEST_LINE or has not as many cells as the header.
+    Raises GraftError for a file that cannot be read, a header that lacks a column or has it twice,
+    and a line that is longer than LONGEST_LINE or has not as many cells as the header.
     """
     try:
         with open(path, "rb") as file:
@@ -52,48 +52,36 @@ def rows(path: str | os.PathLike, columns: Sequence[str] = ()) -> Iterator[Row]:
             for number, (line, start, text) in enumerate(lines):
                 cells = _cells(text)
                 if len(cells) != len(names):
-                    raise GraftError(
-                        f"{path}: line {line} has not the {len(names)} cells that its header "
-                        "names; fetch it again."
-                    )
+                    raise _bad_line(path, line, f"does not have {len(names)} cells as the header")
                 pixels, offset = cells[names.index(COLUMN)]
                 values = (cells[place][0].decode("utf-8", "replace").strip() for place in places)
                 yield Row(f"{number:05d}", line, tuple(values), pixels, start + offset)
     except OSError as error:
-        raise GraftError(
-            f"{path}: cannot be read ({error.strerror}); fetch it again, or correct the dataset's "
-            "`files`."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def members(path: str | os.PathLike) -> Iterator[Member]:
-    """Walk the pictures in their order, in flat memory.
+    """The pictures in their order, in flat memory.
 
-    Raises GraftError for a file that `rows` refuses and, naming the line, for pixels that are
-    not whole numbers from 0 to 255, or not as many as make a square, or not as many as in the
-    first row.
+    Raises what `rows` raises, and GraftError for pixels that are not whole numbers from 0 to 255,
+    or whose number is not a square or not that of the first row.
     """
     expected = None
     for row in rows(path):
         values = _values(row.pixels)
         if values is None:
-            raise GraftError(
-                f"{path}: line {row.line} holds pixels that are not whole numbers from 0 to 255; "
-                "fetch it again."
-            )
+            raise _bad_line(path, row.line, "has pixels that are not whole numbers from 0 to 255")
         square = math.isqrt(len(values)) ** 2
         if len(values) != (expected or square):
             wanted = f"{expected} as in the first row" if expected else "a square number"
-            raise GraftError(
-                f"{path}: line {row.line} holds {len(values)} pixels, not {wanted}; fetch it again."
-            )
+            raise _bad_line(path, row.line, f"has {len(values)} pixels, not {wanted}")
         expected = square
         yield Member(row.name, row.offset, len(row.pixels))
 
 
 def decode(text: bytes) -> np.ndarray | None:
-    """A picture's pixels as uint8 (side, side, 3), its grey in all channels, or None if they
-    are none."""
+    """A picture's pixels as uint8 (side, side, 3), its grey in all channels; None if they are not
+    as in `members`."""
     values = _values(text)
     if values is None or not len(values) or math.isqrt(len(values)) ** 2 != len(values):
         return None
@@ -106,54 +94,50 @@ def is_table(path: str | os.PathLike) -> bool:
     return Path(path).suffix.lower() == ".csv"
 
 
+def _bad_line(path: str | os.PathLike, line: int, problem: str) -> GraftError:
+    return unreadable(path, ValueError(f"line {line} {problem}"))
+
+
 def _lines(path: str | os.PathLike, file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
     """(number from 1, where it starts, text without its end) of every line that is not blank."""
     number, start = 0, 0
     while line := file.readline(LONGEST_LINE):
         number += 1
         if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-            raise GraftError(
-                f"{path}: line {number} is too long for a table of pixels; fetch it again, or "
-                "correct the dataset's `files`."
-            )
+            raise _bad_line(path, number, "is too long for a table of pixels")
         if text := line.rstrip(b"\r\n"):
             yield number, start, text
         start += len(line)
 
 
 def _header(path: str | os.PathLike, line: bytes, wanted: Sequence[str]) -> list[str]:
-    text = line.removeprefix(b"\xef\xbb\xbf")
-    names = [name.decode("utf-8", "replace").strip() for name, _ in _cells(text)]
+    cells = _cells(line.removeprefix(b"\xef\xbb\xbf"))
+    names = [name.decode("utf-8", "replace").strip() for name, _ in cells]
     if any(names.count(name) != 1 for name in wanted):
-        raise GraftError(
-            f"{path}: its first line names the columns {_shown(names)}, where each of "
-            f"{', '.join(wanted)} is expected once, in any order; fetch it again, or correct the "
-            "dataset's `files`."
+        shown = ", ".join(map(ascii, names)) or "none"  # the file may hold anything
+        shown = f"{shown[:100]}..." if len(shown) > 100 else shown
+        raise _bad_line(
+            path, 1, f"names the columns {shown}, and needs each of {', '.join(wanted)} once"
         )
     return names
 
 
-def _shown(names: Sequence[str]) -> str:
-    """Column names as a message may hold them, whatever the file is."""
-    text = ", ".join(map(ascii, names))
-    return f"{text[:100]}..." if len(text) > 100 else text or "none"
-
-
 def _cells(line: bytes) -> list[tuple[bytes, int]]:
     """(text, where it starts) of every cell; none if quotes do not match."""
-    line, found, end = line + b",", [], 0
+    line, cells, end = line + b",", [], 0
     while end < len(line):
         match = _CELL.match(line, end)
         if match is None:
             return []
-        found.append((match[match.lastindex], match.start(match.lastindex)))
+        group = 1 if match[2] is None else 2
+        cells.append((match[group], match.start(group)))
         end = match.end()
-    return found
+    return cells
 
 
 def _values(text: bytes) -> np.ndarray | None:
     """Pixels as uint8 (n,), or None if they are not whole numbers from 0 to 255."""
-    # NumPy's parser is quick but lenient, so what it is given is looked at before.
+    # NumPy's parser is fast but lenient, so the text is checked first.
     if not text.strip() or text.translate(None, b"0123456789 "):
         return None
     values = np.fromstring(text, np.int64, sep=" ")

@@ -1,15 +1,14 @@
 """Dividing samples into splits and shards.
 
-Everything here is keyed by what a sample is (its group, its bytes, its id) and a seed, never by
-its position, so the order of the input does not matter. Rows are parallel sequences: the i-th
-label, group, content, ... belong to the i-th row; `content` is the digest of a picture's bytes.
+Everything here depends on what a sample is (its group, its picture, its id) and on a seed, never on
+the order of the rows. `rows` are a frame with columns of data_file.csv, as far as a function needs
+them (`split` is "" where there is none yet), and with `content`, the digest of the picture.
 """
 
 import hashlib
-import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,108 +18,74 @@ from scipy.sparse.csgraph import connected_components
 from graft.core.errors import GraftError
 
 SPLITS = ("train", "val", "test")
-
-
-def split_by_group(
-    labels: Sequence[str],
-    groups: Sequence[str],
-    content: Sequence[bytes],
-    *,
-    fractions: Mapping[str, float],
-    seed: int,
-    dataset: str = "*",
-) -> np.ndarray:
-    """Split rows so that no group and no picture stands in two splits.
-
-    What is dealt out are units: groups, joined where they share a picture. Each label's units
-    are dealt separately (a unit of several labels goes by its most frequent one), the largest
-    first and equal ones in an order drawn by `seed`, each to the split that is furthest, in
-    proportion, from its share of that label; so every split gets large and small units alike.
-    A label of three units or more has one in every split, whatever the fractions; of two units
-    one is for training, and the other goes to the split that lacks most over all labels.
-
-    Returns the rows' splits, an object array of "train", "val" and "test". Raises GraftError
-    for fractions that do not sum to 1, and for a label without a training row.
-    """
-    total = sum(fractions[split] for split in SPLITS)
-    if not math.isclose(total, 1, abs_tol=1e-6) or min(fractions[s] for s in SPLITS) < 0:
-        raise GraftError(
-            f"config: datasets.{dataset}.split's train, val and test must be fractions that sum "
-            f"to 1 (they sum to {total:g}); change them."
-        )
-    splits = _split_units(labels, groups, content, fractions, seed)
-    check_splits(splits, groups, content, dataset=dataset)
-    check_training(labels, splits, dataset=dataset)
-    return splits
+K = TypeVar("K")
 
 
 def complete_splits(
-    splits: Sequence[str],
-    labels: Sequence[str],
-    groups: Sequence[str],
-    content: Sequence[bytes],
-    *,
-    fractions: Mapping[str, float],
-    seed: int,
-    dataset: str = "*",
+    rows: pd.DataFrame, *, fractions: Mapping[str, float], seed: int, dataset: str = "*"
 ) -> np.ndarray:
-    """Give a split to the rows that have none yet (see `follow_published`), for which it is "".
+    """Give a split to the rows without one, so that no group and no picture is in two splits.
 
-    Those are dealt as `split_by_group` does, the others keep theirs. If there are others and
-    none of them is in val, or in test, that split is carved out of their train in the same way:
-    `fractions` then say how much of both it gets. Returns and raises what `split_by_group` does.
+    Rows are assigned in units: groups, joined where they share a picture. The units of each label
+    are assigned separately (a unit of several labels goes by its most frequent one), the largest
+    first and equal ones in an order drawn by `seed`, each to the split that lacks the largest part
+    of its share of that label; so every split gets large and small units. A label of three units or
+    more has one in every split; of two units one is for training, and the other goes to the split
+    that lacks most over all labels.
+
+    Published splits are kept. If there are some, but none is val, or none is test, that split is
+    taken out of the published train in the same way; `fractions` give the proportion.
+
+    Returns an object array of "train", "val" and "test". Raises GraftError for a group or picture
+    in two published splits, and for a label without a training row.
     """
-    if not any(splits):
-        return split_by_group(
-            labels, groups, content, fractions=fractions, seed=seed, dataset=dataset
-        )
+    splits = rows["split"].to_numpy(dtype=object, copy=True)
+    published = splits != ""
 
-    def deal(rows: np.ndarray, among: Sequence[str]) -> None:
+    def assign(chosen: np.ndarray, among: Sequence[str]) -> None:
         total = sum(fractions[split] for split in among)
         shares = {split: fractions[split] / total if split in among else 0 for split in SPLITS}
-        columns = [[column[row] for row in rows] for column in (labels, groups, content)]
-        complete[rows] = _split_units(*columns, shares, seed)
+        splits[chosen] = _assign_units(rows[chosen], shares, seed)
 
-    complete = np.array(splits, dtype=object)
-    published = np.flatnonzero(complete != "")
-    columns = [[column[row] for row in published] for column in (splits, groups, content)]
-    check_splits(*columns, dataset=dataset)
-    train, free = np.flatnonzero(complete == "train"), np.flatnonzero(complete == "")
-    if missing := [split for split in SPLITS[1:] if split not in splits]:
-        deal(train, ["train", *missing])
-    deal(free, SPLITS)
-    check_splits(complete, groups, content, dataset=dataset)
-    check_training(labels, complete, dataset=dataset)
-    return complete
+    if published.any():
+        check_splits(rows["split"][published], rows[published], dataset=dataset)
+        missing = [split for split in SPLITS[1:] if split not in set(splits)]
+        if missing:
+            assign(splits == "train", ["train", *missing])
+        assign(~published, SPLITS)
+    else:
+        splits = _assign_units(rows, fractions, seed)
+    check_splits(splits, rows, dataset=dataset)
+    check_training(rows["label"], splits, dataset=dataset)
+    return splits
 
 
-def follow_published(
-    splits: Sequence[str], groups: Sequence[str], content: Sequence[bytes]
-) -> tuple[list[str], list[str]]:
-    """What published splits ask of all rows: (the rows' splits, why rows must go).
+def follow_published(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The rows' splits as far as published splits determine them, and why rows are dropped.
 
-    A picture that is also in the test split is dropped from train and val
-    (`duplicate_of_test`), one that is also in val from train (`duplicate_of_val`); a row that
-    was published without a split ("") is treated like one of train. The others of those rows
-    take the split that common groups and pictures link them to, dropped rows' links as well:
-    who is on a picture stays the same. One that is linked to two splits is dropped
-    (`between_splits`), one that is linked to none stays "". A reason is "" where the row stays.
+    A picture that is also in test is dropped from train and val (`duplicate_of_test`), one that is
+    also in val from train (`duplicate_of_val`); a row without a published split is treated like one
+    of train. Its split is that of the published rows that share its group or picture, directly or
+    through others (dropped rows count as links: they show the same person). If those are of two
+    splits it is dropped (`between_splits`); if there are none its split stays "". The reason is ""
+    for a row that is not dropped.
     """
-    held = {split: set() for split in (*SPLITS, "")}
+    splits, content = rows["split"].tolist(), rows["content"].tolist()
+    pictures: dict[str, set[bytes]] = {split: set() for split in (*SPLITS, "")}
     for split, picture in zip(splits, content, strict=True):
-        held[split].add(picture)
-    outrank = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
+        pictures[split].add(picture)
+    before = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
     reasons = [
-        next((f"duplicate_of_{other}" for other in outrank[split] if picture in held[other]), "")
+        next((f"duplicate_of_{other}" for other in before[split] if picture in pictures[other]), "")
         for split, picture in zip(splits, content, strict=True)
     ]
-    component = _components(groups, content)
+    units = _units(rows)
     reached: defaultdict[int, set[str]] = defaultdict(set)
-    for unit, split, reason in zip(component, splits, reasons, strict=True):
+    for unit, split, reason in zip(units, splits, reasons, strict=True):
         if split and not reason:
             reached[unit].add(split)
     followed = list(splits)
-    for row, (unit, split) in enumerate(zip(component, splits, strict=True)):
+    for row, (unit, split) in enumerate(zip(units, splits, strict=True)):
         if split == "" and len(reached[unit]) == 1:
             (followed[row],) = reached[unit]
         elif split == "" and reached[unit]:
@@ -128,20 +93,16 @@ def follow_published(
     return followed, reasons
 
 
-def check_splits(
-    splits: Sequence[str], groups: Sequence[str], content: Sequence[bytes], *, dataset: str = "*"
-) -> None:
-    """Raise GraftError if a group, or one and the same picture, stands in two splits."""
-    for what, values in (("group", groups), ("picture with sha256", content)):
-        seen: dict = {}
-        for value, split in zip(values, splits, strict=True):
-            first = seen.setdefault(value, split)
-            if first != split:
+def check_splits(splits: Sequence[str], rows: pd.DataFrame, *, dataset: str = "*") -> None:
+    """Raise GraftError if a group or a picture is in two splits."""
+    for kind, column in (("group", "group"), ("picture with sha256", "content")):
+        first: dict[str | bytes, str] = {}
+        for value, split in zip(rows[column].tolist(), splits, strict=True):
+            if first.setdefault(value, split) != split:
                 name = value.hex() if isinstance(value, bytes) else repr(value)
                 raise GraftError(
-                    f"datasets.{dataset}: the {what} {name} stands in both {first} and {split}; "
-                    "samples that belong together must share a split, so correct the dataset's "
-                    "groups or its published splits."
+                    f"datasets.{dataset}: the {kind} {name} is in both {first[value]} and {split}. "
+                    "Correct the groups or the published splits."
                 )
 
 
@@ -150,155 +111,126 @@ def check_training(labels: Sequence[str], splits: Sequence[str], *, dataset: str
     trained = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
     for label in sorted(set(labels) - trained):
         raise GraftError(
-            f"datasets.{dataset}: the class {label!r} has no training sample; add pictures of "
-            f"it, drop the class, or raise datasets.{dataset}.split.train or limit.train."
+            f"datasets.{dataset}: the class {label!r} has no training sample. Add pictures of it, "
+            f"drop the class, or raise datasets.{dataset}.split.train or limit.train."
         )
 
 
 def within_limit(
-    labels: Sequence[str],
-    splits: Sequence[str],
-    sample_ids: Sequence[str],
-    *,
-    limit: int | Mapping[str, int] | None,
-    seed: int,
-    dataset: str = "*",
+    rows: pd.DataFrame, *, limit: Mapping[str, int], seed: int, dataset: str = "*"
 ) -> np.ndarray:
-    """Which rows to keep so that a split has at most `limit` of them, its classes in proportion.
+    """Which rows to keep so that each split in `limit` has at most so many, classes in proportion.
 
-    `limit` is a number for every split or one for each split it names. Within a class the rows
-    are those that come first in an order drawn by `seed`; every class keeps at least one as
-    long as the limit allows. Returns a boolean array, one value for each row. Raises GraftError
-    for a training limit below the number of classes.
+    Within a class the rows are those that come first in an order drawn by `seed`; every class keeps
+    at least one as long as the limit allows. Returns bool (n,). Raises GraftError for a training
+    limit below the number of classes.
     """
-    if limit is None:
-        limit = {}
-    elif isinstance(limit, int):
-        limit = dict.fromkeys(SPLITS, limit)
-    keep = np.ones(len(labels), dtype=bool)
-    by_class = defaultdict(list)
-    for row, (split, label) in enumerate(zip(splits, labels, strict=True)):
-        by_class[split, label].append(row)
+    keep = np.ones(len(rows), dtype=bool)
+    ids = rows["sample_id"].tolist()
+    by_class = _positions(zip(rows["split"].tolist(), rows["label"].tolist(), strict=True))
     for split, most in limit.items():
         classes = sorted(label for s, label in by_class if s == split)
         if split == "train" and most < len(classes):
             raise GraftError(
                 f"config: datasets.{dataset}.limit.train is {most}, below the {len(classes)} "
-                "classes, each of which needs a training sample; raise it."
+                "classes, each of which needs a training sample. Raise it."
             )
         quotas = _apportion([len(by_class[split, label]) for label in classes], most)
         for label, quota in zip(classes, quotas, strict=True):
-            rows = by_class[split, label]
-            rows.sort(key=lambda row: shuffle_key("limit", seed, sample_ids[row]))
-            keep[rows[quota:]] = False
+            order = sorted(
+                by_class[split, label], key=lambda row: shuffle_key("limit", seed, ids[row])
+            )
+            keep[order[quota:]] = False
     return keep
 
 
 def assign_shards(
-    splits: Sequence[str],
-    sample_ids: Sequence[str],
-    shards: Mapping[str, int],
-    seed: int,
-    *,
-    dataset: str = "*",
+    rows: pd.DataFrame, *, shards: Mapping[str, int], seed: int, dataset: str = "*"
 ) -> np.ndarray:
-    """Deal each split's rows, shuffled by `seed`, into its number of shards (default: one).
+    """Divide each split's rows, shuffled by `seed`, into its number of shards.
 
-    Returns int64, the rows' shards, from 0; the shards of a split differ in size by at most
-    one. Raises GraftError for a split that has fewer rows than shards.
+    Returns int64 (n,), the shards from 0; the shards of a split differ in size by at most one.
+    Raises GraftError for a split with fewer rows than shards.
     """
-    dealt = np.zeros(len(splits), dtype=np.int64)
-    rows_of = defaultdict(list)
-    for row, split in enumerate(splits):
-        rows_of[split].append(row)
+    assigned = np.zeros(len(rows), dtype=np.int64)
+    ids, by_split = rows["sample_id"].tolist(), _positions(rows["split"].tolist())
     for split in SPLITS:
-        rows = rows_of[split]
-        count = shards.get(split, 1)
-        if count > len(rows):
+        order = sorted(by_split[split], key=lambda row: shuffle_key("shuffle", seed, ids[row]))
+        if shards[split] > len(order):
             raise GraftError(
-                f"datasets.{dataset}: the split {split} has {len(rows)} samples, too few for "
-                f"{count} shards; lower datasets.{dataset}.shards.{split}, or give the split a "
-                f"larger share in datasets.{dataset}.split."
+                f"datasets.{dataset}: the split {split} has {len(order)} samples, too few for "
+                f"{shards[split]} shards. Lower datasets.{dataset}.shards.{split}, or raise "
+                f"datasets.{dataset}.split.{split}."
             )
-        rows.sort(key=lambda row: shuffle_key("shuffle", seed, sample_ids[row]))
-        if rows:
-            dealt[rows] = np.arange(len(rows)) % count
-    return dealt
+        if order:
+            assigned[order] = np.arange(len(order)) % shards[split]
+    return assigned
 
 
 def shuffle_key(purpose: str, seed: int, identity: str) -> bytes:
-    """A sort key that shuffles: drawn by `seed`, independent of all other rows.
-
-    Shuffles for different purposes are independent of each other.
-    """
+    """A sort key that shuffles, drawn by `seed` and independent of all other rows and purposes."""
     return hashlib.blake2b(f"{purpose}\0{seed}\0{identity}".encode(), digest_size=16).digest()
-
-
-def _split_units(
-    labels: Sequence[str],
-    groups: Sequence[str],
-    content: Sequence[bytes],
-    fractions: Mapping[str, float],
-    seed: int,
-) -> np.ndarray:
-    """The splits that `split_by_group` describes, unchecked."""
-    component = _components(groups, content)
-    by_label = defaultdict(list)
-    for unit in _units(component, labels, groups, seed):
-        by_label[unit.label].append(unit)
-    lacking = {split: fractions[split] * len(labels) for split in SPLITS}
-    chosen = {}
-    for label in sorted(by_label):
-        units = sorted(by_label[label], key=lambda unit: (-unit.size, unit.key))
-        chosen |= _deal(units, fractions, lacking)
-    return np.array([chosen[unit] for unit in component], dtype=object)
 
 
 class _Unit(NamedTuple):
     """Rows that must share a split; `key` shuffles units of equal size."""
 
-    component: int
+    number: int
     key: bytes
     label: str
     size: int
 
 
-def _components(groups: Sequence[str], content: Sequence[bytes]) -> list[int]:
+def _assign_units(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
+    """The splits that `complete_splits` describes, for rows without any."""
+    numbers = _units(rows)
+    by_label: defaultdict[str, list[_Unit]] = defaultdict(list)
+    for unit in _described(numbers, rows["label"].tolist(), rows["group"].tolist(), seed):
+        by_label[unit.label].append(unit)
+    lacking = {split: fractions[split] * len(rows) for split in SPLITS}
+    chosen: dict[int, str] = {}
+    for label in sorted(by_label):
+        units = sorted(by_label[label], key=lambda unit: (-unit.size, unit.key))
+        chosen |= _assign_label(units, fractions, lacking)
+    return np.array([chosen[number] for number in numbers], dtype=object)
+
+
+def _units(rows: pd.DataFrame) -> list[int]:
     """For each row the number of its unit: rows are linked by a common group or picture."""
-    group, group_names = pd.factorize(np.array(groups, dtype=object))
-    picture, pictures = pd.factorize(np.array(content, dtype=object))
-    nodes = len(group_names) + len(pictures)
-    links = (np.ones(len(group), dtype=bool), (group, len(group_names) + picture))
+    group, groups = pd.factorize(rows["group"].to_numpy(dtype=object))
+    picture, pictures = pd.factorize(rows["content"].to_numpy(dtype=object))
+    nodes = len(groups) + len(pictures)
+    links = (np.ones(len(group), dtype=bool), (group, len(groups) + picture))
     _, component = connected_components(coo_matrix(links, shape=(nodes, nodes)), directed=False)
     return component[group].tolist()
 
 
-def _units(
-    component: Sequence[int], labels: Sequence[str], groups: Sequence[str], seed: int
+def _described(
+    numbers: Sequence[int], labels: Sequence[str], groups: Sequence[str], seed: int
 ) -> list[_Unit]:
     names: dict[int, str] = {}
-    tallies: defaultdict[int, Counter] = defaultdict(Counter)
-    for unit, label, group in zip(component, labels, groups, strict=True):
-        # The least of a unit's groups names it: the same whatever the order of the rows.
-        names[unit] = min(names.get(unit, group), group)
-        tallies[unit][label] += 1
+    tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for number, label, group in zip(numbers, labels, groups, strict=True):
+        # The least of a unit's groups names it: the same for any order of the rows.
+        names[number] = min(names.get(number, group), group)
+        tallies[number][label] += 1
     return [
         _Unit(
-            unit,
-            shuffle_key("split", seed, names[unit]),
+            number,
+            shuffle_key("split", seed, names[number]),
             min(tally, key=lambda label: (-tally[label], label)),
             tally.total(),
         )
-        for unit, tally in tallies.items()
+        for number, tally in tallies.items()
     ]
 
 
-def _deal(
+def _assign_label(
     units: Sequence[_Unit], fractions: Mapping[str, float], lacking: dict[str, float]
 ) -> dict[int, str]:
     """Choose a split for each of one label's units, in the order given.
 
-    `lacking` holds how many rows each split is short of over all labels; it is kept up to date.
+    `lacking` holds how many rows each split lacks over all labels; it is updated.
     """
     total = sum(unit.size for unit in units)
     share = {split: fractions[split] * total for split in SPLITS if fractions[split] > 0}
@@ -308,14 +240,14 @@ def _deal(
     for position, unit in enumerate(units):
         fits = [split for split in share if left[split] >= unit.size]
         if len(units) - position <= len(empty):
-            # The last units go where there is none yet, to training before all.
+            # The last units go to splits that have none yet, to training first.
             waiting = [split for split in share if split in empty]
-            split = "train" if "train" in empty else max(waiting, key=lacking.get)
+            split = "train" if "train" in empty else max(waiting, key=lambda s: lacking[s])
         elif fits:
             split = max(fits, key=lambda s: (left[s] / share[s], lacking[s]))
         else:
             split = max(share, key=lambda s: (left[s], lacking[s]))
-        chosen[unit.component] = split
+        chosen[unit.number] = split
         empty.discard(split)
         left[split] -= unit.size
         lacking[split] -= unit.size
@@ -325,8 +257,8 @@ def _deal(
 def _apportion(sizes: Sequence[int], most: int) -> list[int]:
     """Divide `most` seats among classes in proportion to their sizes (largest remainders).
 
-    A class whose share is below one seat gets one all the same, if there are enough for all;
-    no class gets more seats than its size.
+    A class whose share is below one seat still gets one, if there are enough for all; no class gets
+    more seats than its size.
     """
     total = sum(sizes)
     if most >= total:
@@ -345,3 +277,11 @@ def _apportion(sizes: Sequence[int], most: int) -> list[int]:
     for i in sorted(rich, key=lambda i: (-(sizes[i] * most % total), i))[:left]:
         seats[i] += 1
     return seats
+
+
+def _positions(keys: Iterable[K]) -> defaultdict[K, list[int]]:
+    """The positions of each key, in order."""
+    positions: defaultdict[K, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        positions[key].append(position)
+    return positions

@@ -1,0 +1,197 @@
+"""From a layout's candidates to the rows of data_file.csv: pictures read, splits and shards set."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypedDict
+
+import pandas as pd
+
+from graft.config.datasets import Limit, Shards, Split
+from graft.core.errors import GraftError
+from graft.datasets import containers
+from graft.datasets.splits import (
+    SPLITS,
+    assign_shards,
+    check_training,
+    complete_splits,
+    follow_published,
+    shuffle_key,
+    within_limit,
+)
+from graft.datasets.table import TYPES, Candidate, sample_id, sample_name
+from graft.download.archives import Archive
+
+
+class Counts(TypedDict):
+    """Numbers of rows. `dropped` is by reason, `splits` by split and label; `duplicates` are the
+    rows that the layout keeps whose picture is the same as an earlier one's."""
+
+    published: int
+    kept: int
+    dropped: dict[str, int]
+    splits: dict[str, dict[str, int]]
+    duplicates: int
+
+
+class _Picture(NamedTuple):
+    """Where a picture's bytes lie; `content` is the sha256 of its bytes, or of its pixels where a
+    container holds those instead of image files."""
+
+    sample_id: str
+    offset: int
+    size: int
+    content: bytes
+
+
+def build(
+    candidates: Iterable[Candidate],
+    archives: Mapping[str, str | os.PathLike],
+    *,
+    split: Split,
+    shards: Shards,
+    limit: Limit,
+    dataset: str = "*",
+) -> tuple[pd.DataFrame, Counts]:
+    """The rows of data_file.csv (as `table.read` returns them), and their counts.
+
+    Each archive is read once, front to back, one picture at a time. Drop reasons added to the
+    layout's: `missing_file` (not in the archive; it replaces any other), `unreadable` (no bytes),
+    `over_limit`, and those of `splits.follow_published`. `split.seed` draws every shuffle.
+
+    Raises GraftError for unusable archives or splits, and if no sample is left, or samples of one
+    class only.
+    """
+    rows, seed = _located(candidates, archives, dataset), split.seed
+    kept = _kept(rows, dataset)
+    duplicates = len(kept) - kept["content"].nunique()
+    _check(kept, dataset)
+    rows.loc[kept.index, "split"], rows.loc[kept.index, "drop_reason"] = follow_published(kept)
+    kept = _kept(rows, dataset)
+    fractions = split.model_dump(exclude={"seed"})
+    splits = complete_splits(kept, fractions=fractions, seed=seed, dataset=dataset)
+    kept = kept.assign(split=splits)
+    limits = limit.model_dump(exclude_none=True)
+    keep = within_limit(kept, limit=limits, seed=seed, dataset=dataset)
+    rows.loc[kept.index[~keep], "drop_reason"] = "over_limit"
+    kept = kept[keep]
+    check_training(kept["label"], kept["split"], dataset=dataset)
+    shard = assign_shards(kept, shards=shards.model_dump(), seed=seed, dataset=dataset)
+    kept = _shuffled(kept.assign(shard=shard), seed)
+    labels = set(kept["label"])
+    if len(labels) < 2:
+        raise GraftError(
+            f"datasets.{dataset}: all remaining samples are of the class {labels.pop()!r}. Correct "
+            f"datasets.{dataset}.classes, label or files."
+        )
+    dropped = rows[rows["drop_reason"] != ""].assign(split="", shard=-1)
+    frame = pd.concat([kept, dropped], ignore_index=True)[list(TYPES)].astype(TYPES)
+    return frame, _counts(kept, dropped, duplicates)
+
+
+def _located(
+    candidates: Iterable[Candidate], archives: Mapping[str, str | os.PathLike], dataset: str
+) -> pd.DataFrame:
+    """The candidates as rows, with the columns of their pictures, each of which is read once."""
+    listed = list(candidates)
+    pictures: dict[str, dict[str, _Picture | None]] = {}
+    for row in listed:
+        if row.archive not in archives:
+            raise GraftError(
+                f"{row.member}: its archive {row.archive} is not in datasets.{dataset}.files. Add "
+                "it."
+            )
+        members = pictures.setdefault(row.archive, {})
+        if row.member in members:
+            raise GraftError(
+                f"{archives[row.archive]}: the picture {row.member!r} is published twice. Correct "
+                "the published list."
+            )
+        members[row.member] = None
+    for archive, members in pictures.items():
+        _read(archive, archives[archive], members)
+    columns = [
+        pictures[row.archive][row.member]
+        or _Picture(sample_id(sample_name(row.archive, row.member), None), -1, 0, b"")
+        for row in listed
+    ]
+    rows = pd.DataFrame(listed, columns=list(Candidate._fields)).join(
+        pd.DataFrame(columns, columns=list(_Picture._fields))
+    )
+    rows.loc[rows["offset"] < 0, "drop_reason"] = "missing_file"
+    rows.loc[(rows["size"] == 0) & (rows["drop_reason"] == ""), "drop_reason"] = "unreadable"
+    for member in rows["member"][rows["sample_id"].duplicated()]:
+        raise GraftError(
+            f"{member}: two archives of datasets.{dataset} hold the same picture under this name. "
+            f"List only one of them in datasets.{dataset}.files."
+        )
+    return rows
+
+
+def _read(archive: str, path: str | os.PathLike, pictures: dict[str, _Picture | None]) -> None:
+    """Set the pictures of an archive by their members' names."""
+    with Archive(path) as file:
+        decode = containers.decoder(path)
+        for name, offset, size in containers.members(path):
+            if name not in pictures:
+                continue
+            if pictures[name] is not None:
+                raise GraftError(
+                    f"{path}: two members are named {name!r}. Repack the archive with one of them."
+                )
+            data = file.read(offset, size)
+            content = hashlib.sha256(decode(data) if decode else data).digest()
+            identity = sample_id(sample_name(archive, name), data)
+            pictures[name] = _Picture(identity, offset, size, content)
+
+
+def _kept(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    kept = rows[rows["drop_reason"] == ""]
+    if kept.empty:
+        reasons = Counter(rows["drop_reason"]).most_common()
+        counts = ", ".join(f"{n} {reason}" for reason, n in reasons) or "none is published"
+        raise GraftError(
+            f"datasets.{dataset}: no sample is left ({counts}). Correct datasets.{dataset}.files, "
+            "label or options."
+        )
+    return kept
+
+
+def _check(kept: pd.DataFrame, dataset: str) -> None:
+    """Raise GraftError for what a layout may not yield."""
+    for member in kept["member"][(kept["label"] == "") | (kept["group"] == "")]:
+        raise GraftError(
+            f"{member}: it has no drop reason, and no label or no group. Correct the layout of "
+            f"datasets.{dataset}."
+        )
+    unknown = kept[~kept["split"].isin(["", *SPLITS])]
+    for member, name in zip(unknown["member"], unknown["split"], strict=True):
+        raise GraftError(
+            f"{member}: its published split is {name!r}. Choose one of {', '.join(SPLITS)} in the "
+            f"published splits of datasets.{dataset}."
+        )
+
+
+def _shuffled(kept: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The rows by split and shard, and shuffled within each."""
+    columns = (kept["split"], kept["shard"], kept["sample_id"])
+    keys = [
+        (SPLITS.index(split), shard, shuffle_key("shuffle", seed, identity))
+        for split, shard, identity in zip(*columns, strict=True)
+    ]
+    return kept.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
+
+
+def _counts(kept: pd.DataFrame, dropped: pd.DataFrame, duplicates: int) -> Counts:
+    labels = Counter(zip(kept["split"], kept["label"], strict=True))
+    return {
+        "published": len(kept) + len(dropped),
+        "kept": len(kept),
+        "dropped": dict(sorted(Counter(dropped["drop_reason"]).items())),
+        "splits": {
+            split: {label: n for (where, label), n in sorted(labels.items()) if where == split}
+            for split in SPLITS
+        },
+        "duplicates": duplicates,
+    }
