@@ -70,13 +70,12 @@ def build(
     rows.loc[kept.index, "split"], rows.loc[kept.index, "drop_reason"] = follow_published(kept)
     kept = _kept(rows, dataset)
     fractions = split.model_dump(exclude={"seed"})
-    splits = complete_splits(kept, fractions=fractions, seed=seed, dataset=dataset)
-    kept = kept.assign(split=splits)
+    kept = complete_splits(kept, fractions=fractions, seed=seed, dataset=dataset)
     limits = limit.model_dump(exclude_none=True)
     keep = within_limit(kept, limit=limits, seed=seed, dataset=dataset)
     rows.loc[kept.index[~keep], "drop_reason"] = "over_limit"
     kept = kept[keep]
-    check_training(kept["label"], kept["split"], dataset=dataset)
+    check_training(kept, dataset=dataset)
     shard = assign_shards(kept, shards=shards.model_dump(), seed=seed, dataset=dataset)
     kept = _shuffled(kept.assign(shard=shard), seed)
     labels = set(kept["label"])
@@ -141,7 +140,8 @@ def _read(archive: str, path: str | os.PathLike, pictures: dict[str, _Picture | 
                     f"{path}: two members are named {name!r}. Repack the archive with one of them."
                 )
             data = file.read(offset, size)
-            content = hashlib.sha256(decode(data) if decode else data).digest()
+            pixels = decode(data) if decode else None
+            content = hashlib.sha256(data if pixels is None else pixels.tobytes()).digest()
             identity = sample_id(sample_name(archive, name), data)
             pictures[name] = _Picture(identity, offset, size, content)
 

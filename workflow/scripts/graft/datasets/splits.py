@@ -23,7 +23,7 @@ K = TypeVar("K")
 
 def complete_splits(
     rows: pd.DataFrame, *, fractions: Mapping[str, float], seed: int, dataset: str = "*"
-) -> np.ndarray:
+) -> pd.DataFrame:
     """Give a split to the rows without one, so that no group and no picture is in two splits.
 
     Rows are assigned in units: groups, joined where they share a picture. The units of each label
@@ -36,8 +36,8 @@ def complete_splits(
     Published splits are kept. If there are some, but none is val, or none is test, that split is
     taken out of the published train in the same way; `fractions` give the proportion.
 
-    Returns an object array of "train", "val" and "test". Raises GraftError for a group or picture
-    in two published splits, and for a label without a training row.
+    Returns the rows with their splits. Raises GraftError for a group or picture in two published
+    splits, and for a label without a training row.
     """
     splits = rows["split"].to_numpy(dtype=object, copy=True)
     published = splits != ""
@@ -48,16 +48,17 @@ def complete_splits(
         splits[chosen] = _assign_units(rows[chosen], shares, seed)
 
     if published.any():
-        check_splits(rows["split"][published], rows[published], dataset=dataset)
+        check_splits(rows[published], dataset=dataset)
         missing = [split for split in SPLITS[1:] if split not in set(splits)]
         if missing:
             assign(splits == "train", ["train", *missing])
         assign(~published, SPLITS)
     else:
         splits = _assign_units(rows, fractions, seed)
-    check_splits(splits, rows, dataset=dataset)
-    check_training(rows["label"], splits, dataset=dataset)
-    return splits
+    rows = rows.assign(split=splits)
+    check_splits(rows, dataset=dataset)
+    check_training(rows, dataset=dataset)
+    return rows
 
 
 def follow_published(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -93,11 +94,11 @@ def follow_published(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
     return followed, reasons
 
 
-def check_splits(splits: Sequence[str], rows: pd.DataFrame, *, dataset: str = "*") -> None:
+def check_splits(rows: pd.DataFrame, *, dataset: str = "*") -> None:
     """Raise GraftError if a group or a picture is in two splits."""
     for kind, column in (("group", "group"), ("picture with sha256", "content")):
         first: dict[str | bytes, str] = {}
-        for value, split in zip(rows[column].tolist(), splits, strict=True):
+        for value, split in zip(rows[column].tolist(), rows["split"].tolist(), strict=True):
             if first.setdefault(value, split) != split:
                 name = value.hex() if isinstance(value, bytes) else repr(value)
                 raise GraftError(
@@ -106,10 +107,9 @@ def check_splits(splits: Sequence[str], rows: pd.DataFrame, *, dataset: str = "*
                 )
 
 
-def check_training(labels: Sequence[str], splits: Sequence[str], *, dataset: str = "*") -> None:
+def check_training(rows: pd.DataFrame, *, dataset: str = "*") -> None:
     """Raise GraftError for a class that has rows, but none in the training split."""
-    trained = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
-    for label in sorted(set(labels) - trained):
+    for label in sorted(set(rows["label"]) - set(rows["label"][rows["split"] == "train"])):
         raise GraftError(
             f"datasets.{dataset}: the class {label!r} has no training sample. Add pictures of it, "
             f"drop the class, or raise datasets.{dataset}.split.train or limit.train."

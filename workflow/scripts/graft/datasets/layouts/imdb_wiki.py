@@ -11,7 +11,6 @@ Workshops 2015. `imdb_crop.tar` holds `imdb_crop/imdb.mat` and the pictures besi
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -78,19 +77,20 @@ def rows(
             for place, bad in zip(places.tolist(), bad_age.tolist(), strict=True)
         ]
     unknown = np.array([label == "" for label in labels], dtype=bool)
-    table["reason"] = np.select(
+    reasons = np.select(
         [low, second, bad_age, unknown],
         ["low_face_score", "second_face", "bad_age", "no_label"],
         default="",
-    )
-    for name, row in zip(labels, table.itertuples(), strict=True):
+    ).tolist()
+    columns = [table[name].tolist() for name in ("full_path", "person", "face_location")]
+    for name, reason, file, person, face in zip(labels, reasons, *columns, strict=True):
         yield Candidate(
             archive,
-            check_name(archives.get(archive, archive), f"{folder}/{row.full_path}"),
+            check_name(archives.get(archive, archive), f"{folder}/{file}"),
             label=name,
-            group=row.person or row.full_path,
-            box="" if row.reason == "low_face_score" else _box(row.face_location, crop_margin),
-            drop_reason=row.reason,
+            group=person or file,
+            box="" if reason == "low_face_score" else _box(face, crop_margin),
+            drop_reason=reason,
         )
 
 
@@ -143,25 +143,26 @@ def _load(archives: Mapping[str, Path]) -> tuple[str, str, pd.DataFrame]:
 def _metadata(path: Path) -> bytes:
     """The bytes of the MATLAB file in an archive."""
     names = [f"{database}_crop/{database}.mat" for database in DATABASES]
-    with closing(members(path)) as contents, Archive(path) as archive:
-        for name, offset, size in contents:
-            if name in names:
-                return archive.read(offset, size)
-    raise GraftError(
-        f"{path}: it holds neither {' nor '.join(names)}. Fetch it again, or choose another layout "
-        "than imdb_wiki."
-    )
+    member = next((member for member in members(path) if member.name in names), None)
+    if member is None:
+        raise GraftError(
+            f"{path}: it holds neither {' nor '.join(names)}. Fetch it again, or choose another "
+            "layout than imdb_wiki."
+        )
+    with Archive(path) as archive:
+        return archive.read(member.offset, member.size)
 
 
 def _table(content: Mapping[str, np.ndarray]) -> tuple[str, pd.DataFrame]:
     """The pictures' folder, and one row for each: NUMBERS as float64, `full_path`, `person` ("" if
     unknown), and `face_location` as float64 arrays. ValueError or TypeError for another struct."""
-    database = next((name for name in DATABASES if name in content), None)
-    if database is None or not content[database].dtype.names or content[database].size != 1:
+    database = next((name for name in DATABASES if name in content), "")
+    names = content[database].dtype.names if database else None
+    if not names or content[database].size != 1:
         raise ValueError(f"it holds no struct named {' or '.join(DATABASES)}")
     person = "celeb_id" if database == "imdb" else "name"
     fields = dict.fromkeys((*NUMBERS, "full_path", "face_location", "name", person))
-    missing = [name for name in fields if name not in content[database].dtype.names]
+    missing = [name for name in fields if name not in names]
     if missing:
         raise ValueError(f"the struct {database} lacks {', '.join(missing)}")
     record = content[database].reshape(-1)[0]
@@ -178,8 +179,8 @@ def _table(content: Mapping[str, np.ndarray]) -> tuple[str, pd.DataFrame]:
         table["person"] = [f"{number:.0f}" if np.isfinite(number) else "" for number in ids]
     else:
         # A name is only compared with others: what is not Unicode in it may be replaced.
-        names = map(_text, columns["name"])
-        table["person"] = [name.encode(errors="replace").decode() for name in names]
+        texts = map(_text, columns["name"])
+        table["person"] = [text.encode(errors="replace").decode() for text in texts]
     return f"{database}_crop", table
 
 
