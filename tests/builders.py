@@ -1,13 +1,24 @@
 """Small inputs that several tests share."""
 
+import io
+import random
+import struct
+import tarfile
+import zipfile
+
 import cv2
 import numpy as np
 import torch
 
+from graft.config import datasets, stages
+from graft.datasets import containers, samples
+from graft.datasets.build import build
+from graft.download.archives import Archive
 from graft.models import model_file
 from graft.models.network import Network
 from graft.models.transforms import Transform
 
+SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 1}
 CLASSES = ["a <b>", 'say "yes"', "ü"]
 HEAD = {"pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.5}
 
@@ -57,3 +68,149 @@ def picture(seed, shape=(60, 50)):
     """A smooth random picture, uint8 (height, width, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 5, 3)).astype(np.uint8)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+FOLDER = {
+    "layout": "folder",
+    "files": {"mine.tar": {"folder": "photos"}},
+    "label": "class",
+    "crop": "whole",
+    "packed_size": 32,
+    "split": {"train": 0.5, "val": 0.25, "test": 0.25},
+}
+MERGED = {"merge": ["mine", "more"], "crop": "whole", "packed_size": 32, "split": FOLDER["split"]}
+
+
+def overlay(run="mine", **sets):
+    """A config of these data sets and one short experiment, on the data set of its name."""
+    return {
+        "run": [run],
+        "datasets": sets,
+        "sources": {"blank": {"architecture": "vgg_mini", "weights": {"random": True}}},
+        "experiments": {
+            run: {
+                "dataset": run,
+                "source": "blank",
+                "modes": ["from_scratch"],
+                "train": {"epochs": 1},
+            }
+        },
+    }
+
+
+def plant(folder, files):
+    """Write files (relative name -> bytes) below a folder."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def make_tar(path, files, folders=()):
+    """A tar of folders and then files (name -> bytes)."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        for folder in folders:
+            info = tarfile.TarInfo(folder)
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def make_zip(path, files, **changes):
+    """A zip file (name -> bytes); `changes` are attributes of its second member."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        for index, (name, data) in enumerate(files.items()):
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            for key, value in (changes if index == 1 else {}).items():
+                setattr(info, key, value)
+            out.writestr(info, data)
+    return path
+
+
+def jpeg(value):
+    """A tiny JPEG, different for every value in 0..255."""
+    ok, data = cv2.imencode(".jpg", np.full((8, 8, 3), value, np.uint8))
+    assert ok
+    return data.tobytes()
+
+
+def grey(values):
+    """Grey pictures as RGB."""
+    return np.stack([np.asarray(values, np.uint8)] * 3, axis=-1)
+
+
+def idx_bytes(values):
+    """As the format is specified, and not as `idx.encode` does it."""
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    return header + bytes(values.ravel().tolist())
+
+
+def write_idx(path, values):
+    path.write_bytes(idx_bytes(np.asarray(values, np.uint8)))
+    return path
+
+
+def mnist_pair(folder, prefix, labels, pictures=None, dot="-"):
+    """A pair of files whose pictures, unless given, are all different."""
+    if pictures is None:
+        drawn = [random.Random(f"{prefix} {n}").randbytes(16) for n in range(len(labels))]
+        pictures = np.array([list(picture) for picture in drawn]).reshape(-1, 4, 4)
+    files = {
+        f"{prefix}-images{dot}idx3-ubyte": pictures,
+        f"{prefix}-labels{dot}idx1-ubyte": labels,
+    }
+    return {name: write_idx(folder / name, values) for name, values in files.items()}
+
+
+def fer2013_table(folder, emotions, usages, pixels=None, name="fer2013.csv"):
+    """A table of pictures that are all different unless given, as `files` of a data set."""
+    lines = ["emotion,pixels,Usage"]
+    for number, (emotion, usage) in enumerate(zip(emotions, usages, strict=True)):
+        text = pixels[number] if pixels else f"{number} {number + 1} 0 255"
+        lines.append(f"{emotion},{text},{usage}")
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return {name: folder / name}
+
+
+def pictures_of(path):
+    """(name, pixels) of every picture of a container, read as the stages do."""
+    decode = containers.decoder(path)
+    with Archive(path) as archive:
+        return [(m.name, decode(archive.read(m.offset, m.size))) for m in containers.members(path)]
+
+
+def read_layout(layout, archives, label, **options):
+    """A layout's candidates; options that are not given have the config's defaults."""
+    model = datasets.LAYOUTS[layout].model_fields["options"].annotation
+    settings = stages.ReadSettings(
+        layout=layout,
+        label=label,
+        options=model(**options).model_dump(mode="json"),
+        classes=datasets.Classes(),
+    )
+    return list(samples.read(settings, archives))
+
+
+def structure(layout, archives, label, *, split=None, shards=None, **options):
+    """The rows of data_file.csv and their counts for the data set `d`."""
+    return build_rows(
+        read_layout(layout, archives, label, **options), archives, split=split, shards=shards
+    )
+
+
+def build_rows(candidates, archives, *, split=None, shards=None, limit=None, dataset="d"):
+    """`build` with SPLIT and one shard for each split, unless given."""
+    return build(
+        candidates,
+        archives,
+        split=datasets.Split(**SPLIT | (split or {})),
+        shards=datasets.Shards(**shards or {}),
+        limit=datasets.Limit(**limit or {}),
+        dataset=dataset,
+    )

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +14,8 @@ from graft.datasets.splits import (
     SPLITS,
     assign_shards,
     check_splits,
+    complete_splits,
     follow_published,
-    split_by_group,
     within_limit,
 )
 
@@ -42,10 +43,29 @@ def rows(draw):
     return draw(st.lists(row, min_size=size, max_size=size))
 
 
+def frame(splits, labels=None, groups=None, content=None):
+    """Rows that have nothing in common unless given."""
+    size = len(splits)
+    columns = {
+        "split": splits,
+        "label": labels or ["a"] * size,
+        "group": groups or [f"group {row}" for row in range(size)],
+        "content": content or [f"picture {row}".encode() for row in range(size)],
+        "sample_id": [f"{row:016x}" for row in range(size)],
+    }
+    return pd.DataFrame(columns)
+
+
+def complete(splits, labels=None, groups=None, content=None, seed=0, **shares):
+    fractions = {"train": 0.6, "val": 0.2, "test": 0.2} | shares
+    rows = frame(splits, labels, groups, content)
+    return complete_splits(rows, fractions=fractions, seed=seed, dataset="d")["split"].tolist()
+
+
 def split(rows, seed=0, fractions=FRACTIONS):
     labels, groups, pictures = (list(column) for column in zip(*rows, strict=True))
     content = [digest(picture) for picture in pictures]
-    return list(split_by_group(labels, groups, content, fractions=fractions, seed=seed))
+    return complete([""] * len(rows), labels, groups, content, seed=seed, **fractions)
 
 
 @settings(deadline=None, max_examples=150)
@@ -144,14 +164,7 @@ def test_a_unit_of_two_labels_goes_by_the_more_frequent():
 def test_a_class_without_a_training_sample_is_an_error():
     rows = [("a", "p", "1"), ("a", "p", "2"), ("b", "p", "3"), *[("a", "q", "4")] * 9]
     with pytest.raises(GraftError, match=r"datasets\.d: the class 'b' has no training sample"):
-        split_by_group(
-            [r[0] for r in rows],
-            [r[1] for r in rows],
-            [digest(r[2]) for r in rows],
-            fractions=FRACTIONS,
-            seed=0,
-            dataset="d",
-        )
+        split(rows)
 
 
 def test_the_seed_draws_the_split():
@@ -159,21 +172,13 @@ def test_the_seed_draws_the_split():
     assert split(rows, 0) == split(rows, 0) != split(rows, 1)
 
 
-@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.1), (1.2, -0.1, -0.1)])
-def test_fractions_must_be_fractions_of_the_whole(shares):
-    with pytest.raises(GraftError, match=r"datasets\.\*\.split"):
-        split([("a", "b", "c")], fractions=dict(zip(SPLITS, shares, strict=True)))
-
-
 def test_straddling_is_an_error():
     splits = ["train", "test", "test"]
-    with pytest.raises(
-        GraftError, match=r"datasets\.d: the group 'p' stands in both train and test"
-    ):
-        check_splits(splits, ["p", "p", "q"], [b"1", b"2", b"3"], dataset="d")
+    with pytest.raises(GraftError, match=r"datasets\.d: the group 'p' is in both train and test"):
+        check_splits(frame(splits, groups=["p", "p", "q"]), dataset="d")
     with pytest.raises(GraftError, match="picture with sha256 0abc"):
-        check_splits(splits, ["p", "q", "r"], [b"\x0a\xbc", b"2", b"\x0a\xbc"])
-    check_splits(splits, ["p", "q", "q"], [b"1", b"2", b"2"])
+        check_splits(frame(splits, content=[b"\x0a\xbc", b"2", b"\x0a\xbc"]))
+    check_splits(frame(splits, groups=["p", "q", "q"], content=[b"1", b"2", b"2"]))
 
 
 def test_repeats_leave_the_weaker_of_two_published_splits():
@@ -184,7 +189,7 @@ def test_repeats_leave_the_weaker_of_two_published_splits():
     }
     splits = [name for name, content in rows.items() for _ in content]
     pictures = [picture for content in rows.values() for picture in content]
-    followed, reasons = follow_published(splits, [f"{i}" for i in range(len(splits))], pictures)
+    followed, reasons = follow_published(frame(splits, content=pictures))
     assert followed == splits
     to_val, to_test = "duplicate_of_val", "duplicate_of_test"
     assert reasons == ["", to_val, to_test, to_test, "", "", to_test, to_test, "", "", "", ""]
@@ -192,8 +197,8 @@ def test_repeats_leave_the_weaker_of_two_published_splits():
 
 def limited(sizes, limit, seed=0, split="train"):
     labels = [label for label, size in sizes.items() for _ in range(size)]
-    ids = [f"{i:016x}" for i in range(len(labels))]
-    keep = within_limit(labels, [split] * len(labels), ids, limit=limit, seed=seed)
+    limit = limit if isinstance(limit, dict) else {split: limit}
+    keep = within_limit(frame([split] * len(labels), labels), limit=limit, seed=seed)
     return keep, dict(Counter(label for label, stays in zip(labels, keep, strict=True) if stays))
 
 
@@ -206,7 +211,7 @@ def limited(sizes, limit, seed=0, split="train"):
         ({"a": 5, "b": 5}, 5, {"a": 3, "b": 2}),
         ({"a": 5, "b": 5}, 2, {"a": 1, "b": 1}),
         ({"a": 5, "b": 5}, 10, {"a": 5, "b": 5}),
-        ({"a": 5, "b": 5}, None, {"a": 5, "b": 5}),
+        ({"a": 5, "b": 5}, {}, {"a": 5, "b": 5}),
         ({"a": 5, "b": 5}, {"test": 1}, {"a": 5, "b": 5}),
     ],
 )
@@ -244,27 +249,163 @@ def test_a_training_limit_below_the_number_of_classes_is_an_error():
 )
 def test_shards_are_balanced_and_hold_every_row_once(sizes, shards, random):
     splits = [name for name, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
-    ids = [f"{i:016x}" for i in range(len(splits))]
+    rows = frame(splits)
     wanted = dict(zip(SPLITS, shards, strict=True))
-    dealt = assign_shards(splits, ids, wanted, seed=3)
+    dealt = assign_shards(rows, shards=wanted, seed=3)
     counts = Counter(zip(splits, dealt.tolist(), strict=True))
     for name, size in zip(SPLITS, sizes, strict=True):
         held = [counts[name, shard] for shard in range(wanted[name])]
         assert sum(held) == size and max(held) - min(held) <= 1
-    order = list(range(len(ids)))
+    order = list(range(len(splits)))
     random.shuffle(order)
-    again = assign_shards([splits[i] for i in order], [ids[i] for i in order], wanted, seed=3)
+    again = assign_shards(rows.iloc[order], shards=wanted, seed=3)
     assert (again == dealt[order]).all()
 
 
 def test_a_shard_is_a_random_sample_of_its_split():
-    ids = [f"{i:016x}" for i in range(2000)]
-    dealt = assign_shards(["train"] * 2000, ids, {"train": 2, "val": 0, "test": 0}, seed=0)
+    shards = {"train": 2, "val": 0, "test": 0}
+    dealt = assign_shards(frame(["train"] * 2000), shards=shards, seed=0)
     mean = np.flatnonzero(dealt == 0).mean()
     assert abs(mean - 999.5) < 4 * 2000 / np.sqrt(12 * 1000)
 
 
-@pytest.mark.parametrize("shards", [{"train": 3, "val": 0, "test": 0}, {}])
+@pytest.mark.parametrize(
+    "shards", [{"train": 3, "val": 0, "test": 0}, {"train": 1, "val": 1, "test": 0}]
+)
 def test_a_split_needs_a_row_for_every_shard(shards):
     with pytest.raises(GraftError, match=r"datasets\.\*\.shards\.(train|val)"):
-        assign_shards(["train", "train"], ["0", "1"], shards, seed=0)
+        assign_shards(frame(["train", "train"]), shards=shards, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("published", "sizes"),
+    [
+        ({"train": 80, "test": 7}, {"train": 60, "val": 20, "test": 7}),  # a quarter of train
+        ({"train": 80, "val": 7}, {"train": 60, "val": 7, "test": 20}),
+        ({"train": 100}, {"train": 60, "val": 20, "test": 20}),
+        ({"train": 80, "val": 1, "test": 7}, {"train": 80, "val": 1, "test": 7}),
+        ({"": 100}, {"train": 60, "val": 20, "test": 20}),
+        # Few rows without a split do not stand in for a split that is not published.
+        ({"": 10, "train": 80, "test": 7}, {"train": 66, "val": 22, "test": 9}),
+        ({"": 10, "train": 80, "val": 3, "test": 7}, {"train": 86, "val": 5, "test": 9}),
+    ],
+)
+def test_missing_splits_are_carved_out_of_train_and_no_others(published, sizes):
+    splits = [split for split, size in published.items() for _ in range(size)]
+    found = complete(splits)
+    assert Counter(found) == sizes
+    for before, after in zip(splits, found, strict=True):
+        assert before in ("", after) or (before == "train" and after not in published)
+
+
+def test_a_split_is_carved_out_by_group_and_by_class():
+    labels = ["a"] * 60 + ["b"] * 20 + ["a", "b"]
+    groups = [f"person {row // 3}" for row in range(60)] + [f"b {row}" for row in range(22)]
+    found = complete(["train"] * 80 + ["test"] * 2, labels, groups)
+    of_group = {(group, split) for group, split in zip(groups, found, strict=True)}
+    assert len(of_group) == len(set(groups))
+    counts = Counter(zip(labels, found, strict=True))
+    assert (counts["a", "val"], counts["b", "val"]) == (15, 5)
+
+
+def test_rows_without_a_split_go_with_published_ones_of_their_group_or_picture():
+    rows = frame(
+        ["test", "val", "train", "", "", "", "", ""],
+        groups=["p", "q", "r", "p", "q", "s", "s", "t"],
+        content=[b"1", b"2", b"3", b"4", b"5", b"3", b"6", b"7"],
+    )
+    found, reasons = follow_published(rows)
+    # The last but one has nothing of a published row, but the person of a row that has.
+    assert found == ["test", "val", "train", "test", "val", "train", "train", ""]
+    assert not any(reasons)
+
+
+def test_a_repeat_without_a_split_gives_way_to_published_ones():
+    splits = ["test", "val", "train", "", "", "", ""]
+    content = [b"1", b"2", b"3", b"1", b"2", b"3", b"4"]
+    _, reasons = follow_published(frame(splits, groups=list("abcdefg"), content=content))
+    assert reasons == ["", "", "", "duplicate_of_test", "duplicate_of_val", "", ""]
+
+
+def test_whose_picture_is_dropped_goes_with_it_all_the_same():
+    # Of p one picture is the published test's; of q one is, and another the published train's.
+    rows = frame(
+        ["train", "test", "test", "", "", "", "", "", ""],
+        groups=["a", "b", "c", "p", "p", "q", "q", "q", "r"],
+        content=[b"1", b"2", b"3", b"2", b"4", b"3", b"1", b"5", b"6"],
+    )
+    found, reasons = follow_published(rows)
+    assert reasons[3:] == [
+        *("duplicate_of_test", ""),
+        *("duplicate_of_test", "between_splits", "between_splits"),
+        "",
+    ]
+    assert (found[4], found[8]) == ("test", "")
+
+
+def test_groups_that_straddle_published_splits_are_refused():
+    splits, groups = ["train"] * 40 + ["test"], [f"{row}" for row in range(41)]
+    # Told of as published, though its training row is one of those that val is carved out of.
+    groups[40] = groups[complete(splits, groups=groups).index("val")]
+    with pytest.raises(GraftError, match=f"the group '{groups[40]}' is in both train and test"):
+        complete(splits, groups=groups)
+
+
+def test_a_class_that_is_not_published_for_training_is_refused():
+    with pytest.raises(GraftError, match="the class 'b' has no training sample"):
+        complete(["train", "val", "test"], ["a", "a", "b"])
+
+
+def test_a_class_of_the_unpublished_rows_may_have_its_training_rows_among_the_published():
+    # b's only unpublished row is bound to a larger group of a's, which may land anywhere.
+    labels = ["b"] * 5 + ["a"] * 30 + ["a", "b"]
+    groups = [f"g{row}" for row in range(35)] + ["both", "both"]
+    published = [*["train"] * 3, "val", "test"]
+    found = complete([*published, *[""] * 32], labels, groups)
+    assert found[:5] == published and found[-1] == found[-2]
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["", "", *SPLITS]),
+        st.sampled_from("ab"),
+        st.integers(0, 30),
+        st.integers(0, 60),
+    ),
+    min_size=1,
+    max_size=50,
+)
+
+
+@settings(deadline=None)
+@given(ROWS, st.randoms(use_true_random=False))
+def test_completed_splits_never_straddle_and_do_not_depend_on_the_order(rows, shuffler):
+    def run(rows):
+        splits, labels, groups, content = map(list, zip(*rows, strict=True))
+        content = [str(picture).encode() for picture in content]
+        groups = [f"group {group}" for group in groups]
+        columns = [
+            *follow_published(frame(splits, labels, groups, content)),
+            labels,
+            groups,
+            content,
+        ]
+        stay = [row for row, reason in enumerate(columns.pop(1)) if not reason]
+        columns = [[column[row] for row in stay] for column in columns]
+        return [rows[row] for row in stay], complete(*columns)
+
+    try:
+        kept, found = run(rows)
+    except GraftError as error:
+        assert "is in both" in str(error) or "no training sample" in str(error)
+        return
+    given_ = {row[0] for row in kept}
+    for row, split in zip(kept, found, strict=True):
+        assert row[0] in ("", split) or (row[0] == "train" and split not in given_)
+    for column in (2, 3):
+        straddling = {(row[column], split) for row, split in zip(kept, found, strict=True)}
+        assert len(straddling) == len({value for value, _ in straddling})
+    if any(given_):
+        shuffled = list(rows)
+        shuffler.shuffle(shuffled)
+        assert Counter(zip(*run(shuffled), strict=True)) == Counter(zip(kept, found, strict=True))

@@ -135,7 +135,7 @@ def _load(archives: Mapping[str, Path]) -> tuple[str, str, pd.DataFrame]:
         raise unreadable(source, ValueError(f"MATLAB v5: {error}")) from error
     try:
         folder, table = _table(content)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise unreadable(source, error) from error
     return (tars[0] if tars else f"{folder}.tar"), folder, table
 
@@ -155,7 +155,7 @@ def _metadata(path: Path) -> bytes:
 
 def _table(content: Mapping[str, np.ndarray]) -> tuple[str, pd.DataFrame]:
     """The pictures' folder, and one row for each: NUMBERS as float64, `full_path`, `person` ("" if
-    unknown), and `face_location` as float64 arrays. ValueError or TypeError for another struct."""
+    unknown), and `face_location` as float64 arrays. ValueError for another struct."""
     database = next((name for name in DATABASES if name in content), "")
     names = content[database].dtype.names if database else None
     if not names or content[database].size != 1:
@@ -169,19 +169,26 @@ def _table(content: Mapping[str, np.ndarray]) -> tuple[str, pd.DataFrame]:
     columns = {name: np.asarray(record[name]).reshape(-1) for name in fields}
     if len({len(column) for column in columns.values()}) != 1:
         raise ValueError(f"the fields of {database} differ in length")
-    table = pd.DataFrame({name: columns[name].astype(np.float64) for name in NUMBERS})
+    table = pd.DataFrame({name: _numbers(name, columns[name]) for name in NUMBERS})
     paths = [_text(cell) for cell in columns["full_path"]]
-    boxes = [np.asarray(box, np.float64).reshape(-1) for box in columns["face_location"]]
+    boxes = [_numbers("face_location", box) for box in columns["face_location"]]
     table["full_path"] = pd.Series(paths, dtype=object)  # may not be Unicode
     table["face_location"] = pd.Series(boxes, dtype=object)
     if database == "imdb":
-        ids = columns["celeb_id"].astype(np.float64)
+        ids = _numbers("celeb_id", columns["celeb_id"])
         table["person"] = [f"{number:.0f}" if np.isfinite(number) else "" for number in ids]
     else:
         # A name is only compared with others: what is not Unicode in it may be replaced.
         texts = map(_text, columns["name"])
         table["person"] = [text.encode(errors="replace").decode() for text in texts]
     return f"{database}_crop", table
+
+
+def _numbers(field: str, values: object) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the field {field} does not hold numbers ({error})") from error
 
 
 def _text(cell: object) -> str:

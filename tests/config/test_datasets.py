@@ -1,0 +1,112 @@
+"""Settings of data sets: one sentence for each mistake."""
+
+import pytest
+from builders import FOLDER, MERGED, overlay
+from conftest import SHIPPED
+
+from graft.config import plan
+from graft.config.datasets import LAYOUTS
+from graft.config.read import read_config
+from graft.core.errors import GraftError
+
+
+def test_only_folders_of_sets_that_are_needed_are_looked_at():
+    config = read_config(overlay("both", mine=FOLDER, more=FOLDER, other=FOLDER, both=MERGED))
+    assert plan.folders(config) == [("mine", "mine.tar"), ("more", "mine.tar")]
+    assert list(plan.members(config, "both")) == ["mine", "more"]
+    assert plan.raw_files(config, "both") == [("mine", "mine.tar"), ("more", "mine.tar")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mine": {"files": {"a.tar": {"folder": "p", "url": ["x"]}}}}, "exactly one of url"),
+        ({"mine": {"files": {"a.tar": {}}}}, "exactly one of url"),
+        ({"mine": {"files": {"a.zip": {"folder": "p"}}}}, r"a\.zip .* must end in \.tar"),
+        ({"mine": {"files": {"a.tar": {"folder": "p", "size": 3}}}}, "both folder and size"),
+        ({"mine": {"files": {"a.tar": {"folder": "p", "md5": "0" * 32}}}}, "both folder and md5"),
+        ({"mine": {"classes": {"rename": {1: "one"}}}}, r"rename has the key 1, .* Quote it\."),
+        (
+            {"mine": {"files": {"a.zip": {"url": ["x"]}, "a.tgz": {"url": ["x"]}}}},
+            "equal once unpacked",
+        ),
+        ({"mine": {"layout": None}}, r"datasets\.mine\.layout is missing\. Add it, or name"),
+        ({"both": {"label": "class"}}, r"datasets\.both has both merge and label"),
+        ({"both": {"options": {"group": "(a)"}}}, "has both merge and options"),
+        ({"both": {"merge": ["mine", "mroe"]}}, "'mroe', which is not defined\. Did you mean more"),
+        ({"both": {"merge": ["mine", "both"]}}, "names both, which is merged itself"),
+        (
+            {"both": {"merge": ["mine"]}},
+            r"datasets\.both\.merge is \['mine'\]\. Give a list of at least 2",
+        ),
+        ({"mine": {"classes": {"one_vs_rest": "rest"}}}, "the name of all other classes"),
+        ({"mine": {"classes": {"onyl": ["a"]}}}, "Did you mean only"),
+    ],
+)
+def test_a_config_that_says_too_little_or_too_much_is_refused(changes, message):
+    sets = {"mine": FOLDER, "more": FOLDER, "both": MERGED}
+    changed = {name: spec | changes.get(name, {}) for name, spec in sets.items()}
+    with pytest.raises(GraftError, match=message):
+        read_config(overlay("both", **changed))
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            {"render": {"kind": "digits", "seed": 1}},
+            r"of the kind digits, which takes no seed\. Remove it",
+        ),
+        ({"render": {"kind": "digits", "size": 64}}, r"of the kind digits, which takes no size"),
+        (
+            {"render": {"kind": "wiki", "seed": 1}},
+            r"files\.x\.render is of the kind wiki, which needs people",
+        ),
+        ({"render": {"kind": "lfw"}}, r"which needs people, pictures, seed. Add"),
+        ({"render": {"kind": "wiki", "people": 3, "pictures": 2, "seed": 1}}, "takes no pictures"),
+        ({"render": {"kind": "digit"}}, "Did you mean digits"),
+        ({"url": ["x"], "md5": "abc"}, r"files\.x\.md5 is 'abc'\. Give 32"),
+    ],
+)
+def test_what_a_file_cannot_be_is_one_sentence(file, message):
+    with pytest.raises(GraftError, match=message) as caught:
+        read_config(with_dataset(files={"x": file}))
+    assert "\n" not in str(caught.value)
+
+
+def with_dataset(**changes):
+    spec = {
+        "layout": "mnist",
+        "files": {"x-images-idx3-ubyte.gz": {"url": ["x"], "md5": "0" * 32}},
+        "label": "digit",
+        "crop": "whole",
+        "packed_size": 8,
+    }
+    return SHIPPED | {"datasets": SHIPPED["datasets"] | {"x": spec | changes}}
+
+
+def test_pictures_may_be_as_small_as_the_digits():
+    found = read_config(with_dataset()).datasets["x"]
+    assert found.packed_size == 8 and found.files["x-images-idx3-ubyte.gz"].sha256 is None
+    with pytest.raises(GraftError, match=r"datasets\.x\.packed_size .* 8"):
+        read_config(with_dataset(packed_size=7))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layout": "mnits"}, r"datasets\.x\.layout is 'mnits'\. Did you mean mnist\?"),
+        ({"label": "colour"}, r"datasets\.x\.label is 'colour'"),
+        ({"options": {"group": "(a)"}}, r"datasets\.x\.options\.group is not a known key"),
+        ({"layout": "folder", "label": "digit"}, r"datasets\.x\.label is 'digit'"),
+    ],
+)
+def test_layouts_labels_and_options_are_checked(changes, message):
+    with pytest.raises(GraftError, match=message):
+        read_config(with_dataset(**changes))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_refuses_a_label_that_it_does_not_have(layout):
+    with pytest.raises(GraftError, match=r"datasets\.x\.label is 'colour'"):
+        read_config(with_dataset(layout=layout, label="colour"))

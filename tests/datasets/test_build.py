@@ -1,0 +1,114 @@
+"""From candidates to rows: limits, published splits, and what cannot be built."""
+
+import tarfile
+
+import numpy as np
+import pytest
+from builders import build_rows, make_tar, mnist_pair
+
+from graft.core.errors import GraftError
+from graft.datasets.table import Candidate
+
+SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
+
+
+def plain(tmp_path, labels, **changes):
+    """An archive and candidates of the given labels, each picture its own group."""
+    names = [f"{i:03}.jpg" for i in range(len(labels))]
+    path = make_tar(tmp_path / "p.tar", {name: name.encode() for name in names})
+    rows = [
+        Candidate("p.tar", name, label=label, group=name)
+        for name, label in zip(names, labels, strict=True)
+    ]
+    return rows, {"p.tar": path}
+
+
+def test_the_limit_drops_rows_with_a_reason(tmp_path):
+    rows, archives = plain(tmp_path, ["a"] * 60 + ["b"] * 20)
+    _, counts = build_rows(rows, archives, split=SHARES, limit={"train": 8})
+    assert counts["dropped"] == {"over_limit": 32}
+    assert counts["splits"]["train"] == {"a": 6, "b": 2}
+    assert counts["splits"]["val"] == {"a": 15, "b": 5}
+
+
+def test_published_splits_are_kept_and_freed_of_repeats(tmp_path):
+    rows, archives = plain(tmp_path, [*"aaaaaab"])
+    make_tar(
+        archives["p.tar"],
+        {
+            row.member: data
+            for row, data in zip(rows, [b"1", b"2", b"3", b"2", b"4", b"1", b"5"], strict=True)
+        },
+    )
+    published = ["train", "train", "train", "val", "val", "test", "train"]
+    rows = [row._replace(split=name) for row, name in zip(rows, published, strict=True)]
+    frame, counts = build_rows(rows, archives, split=SHARES)
+    reason = dict(zip(frame["member"], frame["drop_reason"], strict=True))
+    assert reason["000.jpg"] == "duplicate_of_test" and reason["001.jpg"] == "duplicate_of_val"
+    assert {split: sum(labels.values()) for split, labels in counts["splits"].items()} == {
+        "train": 2,
+        "val": 2,
+        "test": 1,
+    }
+    assert counts["duplicates"] == 2
+    rows[2] = rows[2]._replace(group=rows[4].group)
+    with pytest.raises(GraftError, match=r"the group '004\.jpg' is in both train and val"):
+        build_rows(rows, archives, split=SHARES)
+    rows[2] = rows[2]._replace(split="training")
+    with pytest.raises(GraftError, match="its published split is 'training'"):
+        build_rows(rows, archives, split=SHARES)
+
+
+def test_published_splits_need_every_class_in_training(tmp_path):
+    rows, archives = plain(tmp_path, ["a", "a", "a", "b"])
+    published = ["train", "val", "test", "test"]
+    rows = [row._replace(split=name) for row, name in zip(rows, published, strict=True)]
+    with pytest.raises(GraftError, match=r"datasets\.d: the class 'b' has no training sample"):
+        build_rows(rows, archives, split=SHARES)
+
+
+def test_what_cannot_be_built_is_one_sentence(tmp_path):
+    rows, archives = plain(tmp_path, ["a"] * 8)
+    with pytest.raises(GraftError, match=r"datasets\.d: no sample is left \(none is published\)"):
+        build_rows([], archives)
+    with pytest.raises(GraftError, match=r"no sample is left \(1 missing_file\)"):
+        build_rows([Candidate("p.tar", "lost.jpg", "a", "g")], archives)
+    with pytest.raises(GraftError, match=r"archive q\.tar is not in datasets\.d\.files"):
+        build_rows([Candidate("q.tar", "000.jpg", "a", "g")], archives)
+    with pytest.raises(GraftError, match=r"000\.jpg: .* no label or no group"):
+        build_rows([Candidate("p.tar", "000.jpg", "a", "")], archives)
+    with pytest.raises(GraftError, match=r"datasets\.d\.shards\.val"):
+        build_rows(rows, archives, shards={"val": 9})
+    same = [Candidate(name, "000.jpg", "a", "g") for name in ("p.tar", "copy.tar")]
+    with pytest.raises(GraftError, match=r"two archives of datasets\.d hold the same picture"):
+        build_rows(same, archives | {"copy.tar": archives["p.tar"]})
+    with tarfile.open(archives["p.tar"], "a") as tar:
+        tar.addfile(tarfile.TarInfo("000.jpg"))
+    with pytest.raises(GraftError, match=r"p\.tar: two members are named '000\.jpg'"):
+        build_rows(rows, archives)
+
+
+def test_one_class_alone_is_refused(tmp_path):
+    rows, archives = plain(tmp_path, ["a"] * 8 + ["b"])
+    rows[-1] = rows[-1]._replace(drop_reason="other_class")
+    with pytest.raises(GraftError, match=r"datasets\.d: .* samples are of the class 'a'"):
+        build_rows(rows, archives, split=SHARES)
+
+
+def test_mixed_rows_are_split_and_counted_by_the_structure_stage(tmp_path):
+    archives = mnist_pair(tmp_path, "x", [0] * 12, np.arange(12).reshape(12, 1, 1) // 2)
+    # Every picture is there twice: published first, then without a split, or the other way.
+    splits = ["train", "", "", "test", "val", "", "", "", "train", "train", "", ""]
+    rows = [
+        Candidate("x-images-idx3-ubyte", f"{n:05d}", f"{n > 7}", f"g{n}", split=split)
+        for n, split in enumerate(splits)
+    ]
+    frame, counts = build_rows(rows, archives)
+    where = frame.set_index("member").sort_index()
+    assert where["drop_reason"]["00002"] == "duplicate_of_test"
+    assert where["drop_reason"]["00005"] == "duplicate_of_val"
+    assert where["split"]["00001"] == "train"
+    assert where["split"]["00006"] == where["split"]["00007"] != ""
+    assert where["split"]["00010"] == where["split"]["00011"] != ""
+    assert counts["dropped"] == {"duplicate_of_test": 1, "duplicate_of_val": 1}
+    assert counts["published"] == 12 and counts["kept"] == 10

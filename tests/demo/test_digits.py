@@ -1,0 +1,56 @@
+"""The embedded digits."""
+
+import gzip
+from collections import Counter
+
+import numpy as np
+import pytest
+from builders import pictures_of, structure
+from sklearn.datasets import load_digits
+
+from graft.core.errors import GraftError
+from graft.datasets import idx
+from graft.demo import digits
+from graft.download import raw_files
+
+
+def obtain(folder, name):
+    raw_files.obtain(
+        folder / name.removesuffix(".gz"),
+        name=name,
+        key="k",
+        render={"kind": "digits"},
+        **dict.fromkeys(["sha256", "md5", "size", "tree", "manual", "folder"]),
+        url=[],
+    )
+    return folder / name.removesuffix(".gz")
+
+
+def test_the_embedded_digits_are_scikit_learns(tmp_path):
+    images = obtain(tmp_path, "digits-images-idx3-ubyte.gz")
+    labels = obtain(tmp_path, "digits-labels-idx1-ubyte.gz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [images.name, labels.name]
+    real = load_digits()
+    assert idx.labels(labels).tolist() == real.target.tolist()
+    pixels = np.array([picture for _, picture in pictures_of(images)])
+    assert pixels.shape == (1797, 8, 8, 3) and pixels.max() == 255
+    assert abs(pixels[..., 0] - real.images * 255 / 16).max() <= 0.5
+    archives = {images.name: images, labels.name: labels}
+    _, counts = structure("mnist", archives, "digit")
+    assert counts["kept"] == 1797
+    total = Counter()
+    for of_split in counts["splits"].values():
+        total.update(of_split)
+    assert total == Counter(map(str, real.target.tolist()))
+
+
+def test_the_digits_files_are_the_same_bytes_at_any_time(tmp_path):
+    for name in ("a-images-idx3-ubyte.gz", "b-images-idx3-ubyte.gz", "c-images-idx3-ubyte"):
+        digits.write(tmp_path / name)
+    first, second = (tmp_path / f"{x}-images-idx3-ubyte.gz" for x in "ab")
+    packed = first.read_bytes()
+    assert packed == second.read_bytes() and packed[4:8] == bytes(4)  # RFC 1952: MTIME
+    assert gzip.decompress(packed) == (tmp_path / "c-images-idx3-ubyte").read_bytes()
+    with pytest.raises(GraftError, match="named <name>-images-idx3-ubyte and <name>-labels-idx1"):
+        digits.write(tmp_path / "digits.gz")
+    assert len(list(tmp_path.iterdir())) == 3

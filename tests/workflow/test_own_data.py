@@ -1,0 +1,100 @@
+"""Own pictures and the embedded digits through the whole workflow."""
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+from builders import FOLDER, MERGED, make_zip, overlay, plant
+from project import Project, executed, files, planned
+
+from graft.datasets import table
+from graft.reporting import verify
+
+
+def drawing(kind, index):
+    """A picture of 40 x 40 pixels: a disc or a square of some size and colour, as PNG."""
+    rng = np.random.default_rng([index, len(kind)])
+    image = np.full((40, 40, 3), 255, np.uint8)
+    colour, size = rng.integers(0, 200, 3).tolist(), int(rng.integers(6, 14))
+    if kind == "disc":
+        cv2.circle(image, (20, 20), size, colour, -1)
+    else:
+        cv2.rectangle(image, (20 - size, 20 - size), (20 + size, 20 + size), colour, -1)
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def test_own_pictures_from_a_folder_and_a_zip_file_to_the_report(tmp_path):
+    mine = {f"{kind}/{i}.png": drawing(kind, i) for kind in ("disc", "square") for i in range(6)}
+    more = {f"set/{i}.png": drawing(("disc", "box")[i % 2], 50 + i) for i in range(8)}
+    listed = "path,label\n" + "".join(f"{i}.png,{('disc', 'box')[i % 2]}\n" for i in range(8))
+    published = make_zip(tmp_path / "more.zip", more | {"set/t.csv": listed.encode()})
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
+    config = overlay(
+        "both",
+        mine=FOLDER,
+        more=FOLDER
+        | {
+            "files": {"more.zip": {"url": [str(published)], "sha256": digest}},
+            "options": {"table": "t.csv"},
+            "classes": {"rename": {"box": "square"}},
+        },
+        both=MERGED,
+    )
+    config |= {"compute": {"device": "cpu"}, "evaluate": {"resamples": 100}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    project = Project(tmp_path / "project", overlays=[tmp_path / "own.yaml"])
+
+    log = project.snakemake(check=False)
+    assert "datasets.mine.files.mine.tar.folder is 'photos', where there is no folder" in log
+
+    photos = plant(project.folder / "photos", mine)
+    log = project.snakemake()
+    assert Counter(executed(log))["download"] == 2
+    frame = table.read(project.results / "data/both/data_file.csv")
+    assert Counter(frame["label"]) == {"disc": 10, "square": 10}
+    assert set(frame["archive"]) == {"mine/mine.tar", "more/more.tar"}
+    assert (project.results / "experiments/both/plots/summary.html").exists()
+
+    assert "Nothing to be done" in project.snakemake()
+    os.utime(photos / "disc/0.png", (1, 1))
+    photos = photos.rename(tmp_path / "moved")
+    config["datasets"]["mine"]["files"]["mine.tar"]["folder"] = str(photos)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    assert not planned(project.dry_run())
+    plant(photos, {"disc/new.png": drawing("disc", 99)})
+    again = planned(project.dry_run())
+    assert again["download"] == 1 and again["structure"] == 1 and again["train"] == 1
+
+
+OVERLAY = """
+run: [digits]
+compute: {device: cpu}
+experiments:
+  digits: {dataset: digits, source: vgg_mini, modes: [from_scratch]}
+"""
+
+
+def test_the_digits_become_packs_and_come_out_of_the_store(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(OVERLAY)
+    first = Project(tmp_path / "first", store=tmp_path / "store", overlays=[overlay])
+    target = "results/data/digits/packs/val-00.h5"
+    first.snakemake(target)
+    wanted = ("results/data/digits/raw/*-ubyte", target)
+    made = files(first.folder, *wanted)
+    names = ["digits-images-idx3-ubyte", "digits-labels-idx1-ubyte", "val-00.h5"]
+    assert sorted(Path(name).name for name in made) == names
+    before = {path.name: path.stat().st_mtime_ns for path in first.store.iterdir()}
+    second = tmp_path / "second"
+    shutil.copytree(first.folder, second, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    Project(second, store=first.store, overlays=[overlay]).snakemake(target)
+    assert files(second, *wanted) == made
+    # Files whose names have no suffix are stored and vouched for like all others.
+    assert {path.name: path.stat().st_mtime_ns for path in first.store.iterdir()} == before
+    assert list(verify.verify_store(first.store)) == []
+    assert list(verify.verify_results(second / "results")) == []
