@@ -224,7 +224,7 @@ def test_the_thresholds_are_options(wiki):
     assert "second_face" not in dropped(max_second_face_score=0.8)
     assert dropped(max_age=101)["bad_age"] == 3
     old = read_layout("imdb_wiki", wiki, "sex", min_age=30)
-    assert Counter(row.drop_reason for row in old)["bad_age"] == 25
+    assert Counter(row.drop_reason for row in old)["bad_age"] == 26
     assert read_layout("imdb_wiki", wiki, "sex", crop_margin=None)[0].box == "99 59 198 158"
 
 
