@@ -25,7 +25,7 @@ def packed(folder, archives, layout, label, size, **options):
         pack.write(
             folder / "f.h5",
             folder / "p.h5",
-            image_size=size,
+            packed_size=size,
             classes=table.classes(frame),
             recipe={},
             **options,

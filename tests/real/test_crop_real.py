@@ -52,7 +52,7 @@ def test_every_photograph_of_lfw_has_a_face(lfw, extracted):
 def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted):
     with hdf5.open(extracted[0], "crop") as file:
         crops = hdf5.memmap(file["images"])
-    found = detect.build("mtcnn").detect(list(crops))
+    found = detect.DETECTORS["mtcnn"]().detect(list(crops))
     target = align.template(160)
     landmarks = np.stack(
         [some.landmarks[crop.nearest(some, np.array([40, 40, 120, 135]))] for some in found]
@@ -98,7 +98,7 @@ def test_faces_in_whole_photographs_are_found():
         edges = ("xmin", "ymin", "xmax", "ymax")
         objects = ElementTree.fromstring(by_name[name]).iter("object")
         truth.append([[float(o.find(f"bndbox/{edge}").text) for edge in edges] for o in objects])
-    found = detect.build("mtcnn", min_face=0.0).detect(pictures)
+    found = detect.DETECTORS["mtcnn"](min_face=0.0).detect(pictures)
     pairs = list(zip(found, truth, strict=True))
     hits = sum(_overlap(some.boxes, np.array(box)) > 0.5 for some, true in pairs for box in true)
     total, detections = sum(map(len, truth)), sum(map(len, found))

@@ -74,7 +74,7 @@ def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
     pack.write(
         tmp_path / "f.h5",
         tmp_path / "p.h5",
-        image_size=28,
+        packed_size=28,
         classes=classes,
         grayscale=True,
         recipe={},

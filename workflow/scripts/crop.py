@@ -1,4 +1,4 @@
-"""Find one face in every picture of a part, align it, crop it, and say which had none."""
+"""Crop every sample of a part, around an aligned face where the config asks for one."""
 
 from adapter import Job
 from graft.config import stages
@@ -7,7 +7,7 @@ from graft.download.archives import named
 from graft.images import crop
 
 ENOUGH = 20
-"""A part of so many pictures, drawn at random, without one face means that the set has none."""
+"""Samples of a part, which are drawn at random: no face in as many means that the set has none."""
 
 with Job(snakemake, stages.CropSettings) as job:
     settings = job.settings

@@ -11,7 +11,7 @@ with Job(snakemake, stages.PackSettings) as job:
         job.input("crops"),
         job.outputs.pack,
         classes=table.classes(table.read(job.input("data_file"))),
-        image_size=settings.packed_size,
+        packed_size=settings.packed_size,
         grayscale=settings.grayscale,
         equalize=settings.equalize,
         recipe=job.recipe,

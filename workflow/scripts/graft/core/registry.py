@@ -39,10 +39,11 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         """The entry of a name; KeyError if its module registers nothing under that name."""
         if name not in self._entries:
+            module = f"{self.package}.{name}"
             try:
-                importlib.import_module(f"{self.package}.{name}")
+                importlib.import_module(module)
             except ModuleNotFoundError as error:
-                if error.name != f"{self.package}.{name}":
+                if not f"{module}.".startswith(f"{error.name}."):
                     raise
                 raise KeyError(name) from None
         return self._entries[name]

@@ -1,44 +1,37 @@
-"""Faces: one upright crop for every picture of a part, and a reason for each that has none.
+"""Crops: one square for every sample of a part, or a reason why there is none.
 
 The file of a part holds, in the rows' order: `images` uint8 (n, size, size, 3) RGB, contiguous;
 `sample_id`, `label` and `group` (n,), fixed-length UTF-8; `landmarks` float32 (n, 5, 2), `score`
-float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN where none was looked
-for; `dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`.
+float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN where the crop
+needs no detector; `dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and
+`graft_version`.
 
 Reasons: `unreadable` (no whole picture in a known format), `no_face`, `low_detection_score`,
 `degenerate_landmarks`.
 """
 
-import io
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from graft.core import hdf5
 from graft.core.errors import GraftError
+from graft.core.errors import nearest as nearest_name
 from graft.datasets import containers
 from graft.datasets.table import check_sample, sample_name
 from graft.download.archives import Archive
-from graft.images import align, detect
-from graft.images.detect import Faces
+from graft.images import align
+from graft.images.decode import decode, windows
+from graft.images.detect import DETECTORS, Faces
 
 CROPS = ("aligned_face", "whole")
-FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
-
-# Pictures are held in memory one window at a time: enough of them that those of one size fill
-# batches, and bounded in bytes as well, since photographs may be large.
-WINDOW_BATCHES = 8
-WINDOW_BYTES = 2**28
 COPY_ROWS = 64
 
 
@@ -66,17 +59,17 @@ class Cropper:
         device: str = "cpu",
     ):
         if crop not in CROPS:
-            raise GraftError(f"crop is {crop!r}: set it to one of {', '.join(CROPS)}.")
+            raise GraftError(f"crop is {crop!r}. {nearest_name(crop, CROPS)}")
         if crop == "aligned_face" and detector == "none":
             raise GraftError(
-                "crop is aligned_face but detector.name is none: name a detector, or set crop: "
+                "crop is aligned_face but detector.name is none. Name a detector, or set crop: "
                 "whole."
             )
         self.size, self.min_score = size, min_score
         self.detector = None
         if crop == "aligned_face":
             self.template = align.template(size, margin)
-            self.detector = detect.build(detector, device, batch_size=batch_size)
+            self.detector = DETECTORS[detector](device, batch_size=batch_size)
 
     def __call__(
         self, images: Sequence[np.ndarray], priors: Sequence[np.ndarray | None]
@@ -124,11 +117,11 @@ def extract(
     device: str = "cpu",
     recipe: dict,
 ) -> dict:
-    """Write the faces of one part; return {"rows": n, "kept": n, "dropped": {reason: n}}.
+    """Write the crops of one part; return {"rows": n, "kept": n, "dropped": {reason: n}}.
 
     rows: the part's rows of data_file.csv. archives: the archives by the names in it.
-    crop: `aligned_face` turns the face upright (see `alignment`), `whole` takes the picture's
-        central square and asks no detector.
+    crop: `aligned_face` turns the face upright (see `align`), `whole` takes the picture's
+        central square and uses no detector.
     size: side of the crops in pixels.
     detector: a name in `detect.DETECTORS`. Where it finds several faces, the one at the
         row's box is taken, or without a box the most confident.
@@ -150,13 +143,13 @@ def extract(
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     kept, dropped = [], []
-    # How many faces there are is known only at the end, and a contiguous array cannot grow: so
-    # the crops wait in a nameless file, which is gone even if the job is killed.
+    # The number of crops is known only at the end, and a contiguous array cannot grow: the crops
+    # wait in a nameless file, which is removed even if the job is killed.
     with (
         tempfile.TemporaryFile(dir=destination.parent) as spool,
         tqdm(total=len(rows), desc=destination.stem, unit=" pictures", mininterval=5) as progress,
     ):
-        for window in _windows(rows, archives, WINDOW_BATCHES * batch_size):
+        for window in windows(_pictures(rows, archives), batch_size):
             readable = [(image, _prior(row)) for row, image in window if image is not None]
             results = iter(cropper(*map(list, zip(*readable, strict=True))) if readable else [])
             for row, image in window:
@@ -179,29 +172,14 @@ def counts(path: Path) -> dict:
 
 
 def check_any(parts: Iterable[Mapping], where: str) -> None:
-    """Raise GraftError if not one face was found in all the parts that `extract` counted."""
+    """Raise GraftError if `extract` kept no crop in any of the parts that it counted."""
     total = sum((Counter(part["dropped"]) for part in parts), Counter())
     if not any(part["kept"] for part in parts):
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(total.items())) or "no picture"
         raise GraftError(
-            f"{where}: no face at all was found ({reasons}); look at the pictures, lower "
-            "detector.min_score or set crop: whole."
+            f"{where}: no face was detected in any picture ({reasons}). Look at the pictures, "
+            "lower detector.min_score or set crop: whole."
         )
-
-
-def decode(data: bytes) -> np.ndarray | None:
-    """Decode an image file: uint8 (height, width, 3) RGB, or None if it is damaged or unknown.
-
-    The picture comes upright: its EXIF orientation is applied. OpenCV decodes, being two to
-    three times as quick as Pillow; but it fills what a truncated file lacks with grey, so
-    that a file is whole is made sure of before.
-    """
-    if not _is_whole(data):
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        return None
 
 
 def nearest(faces: Faces, prior: np.ndarray | None) -> int:
@@ -219,60 +197,25 @@ def nearest(faces: Faces, prior: np.ndarray | None) -> int:
 
 _NO_BOX = np.full(4, np.nan)
 
-# A marker of JPEG: neither a stuffed byte, nor filling, nor a restart within a scan.
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
-
-def _is_whole(data: bytes) -> bool:
-    """Whether an image file is complete, down to its last pixels."""
-    if data.startswith(b"\xff\xd8"):
-        return _reaches_end(data)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-    except Exception:  # decoders raise whatever damaged bytes lead them to
-        return False
-    return True
-
-
-def _reaches_end(data: bytes) -> bool:
-    """Whether a JPEG goes on to its marker EOI (ITU-T T.81, annex B).
-
-    Segments are skipped by their length, so the end of a thumbnail within one does not count.
-    """
-    at = 2
-    while found := _MARKER.search(data, at):
-        at, marker = found.end(), found.group()[1]
-        if marker == 0xD9:
-            return True
-        at += int.from_bytes(data[at : at + 2])
-    return False
-
-
-def _windows(rows: pd.DataFrame, archives: Mapping[str, Path], most: int) -> Iterator[list[tuple]]:
-    """(row, picture or None) in the rows' order, so many at a time as memory allows."""
+def _pictures(
+    rows: pd.DataFrame, archives: Mapping[str, Path]
+) -> Iterator[tuple[Any, np.ndarray | None]]:
+    """(row, picture or None if it is unreadable) in the rows' order."""
     with ExitStack() as stack:
         opened, decoders = {}, {}
         for name in rows["archive"].unique():
             if name not in archives:
                 raise GraftError(
-                    f"{name} is named in data_file.csv but not among the data set's files: add "
+                    f"{name}: data_file.csv names this file, but the data set's files do not. Add "
                     "it there, or run the structure stage again (-R structure)."
                 )
             opened[name] = stack.enter_context(Archive(archives[name]))
             decoders[name] = containers.decoder(archives[name]) or decode
-        window, held = [], 0
         for row in rows.itertuples(index=False):
             data = opened[row.archive].read(row.offset, row.size)
             check_sample(row.sample_id, sample_name(row.archive, row.member), data)
-            image = decoders[row.archive](data)
-            window.append((row, image))
-            held += 0 if image is None else image.nbytes
-            if len(window) >= most or held >= WINDOW_BYTES:
-                yield window
-                window, held = [], 0
-        if window:
-            yield window
+            yield row, decoders[row.archive](data)
 
 
 def _prior(row) -> np.ndarray | None:
@@ -282,7 +225,7 @@ def _prior(row) -> np.ndarray | None:
         x1, y1, x2, y2 = map(float, row.box.split())
     except ValueError:
         raise GraftError(
-            f"data_file.csv: the box {row.box!r} of {row.member} is not four numbers; run the "
+            f"data_file.csv: the box {row.box!r} of {row.member} is not four numbers. Run the "
             "structure stage again (-R structure)."
         ) from None
     return np.array([x1, y1, x2, y2])

@@ -19,6 +19,7 @@ from facenet_pytorch.models import mtcnn
 from torchvision.ops import nms
 
 from graft.core.errors import GraftError
+from graft.core.registry import Registry
 from graft.images.align import shrink
 
 LANDMARKS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
@@ -49,22 +50,17 @@ class Faces:
 
 
 class Detector(Protocol):
-    """What a detector does."""
+    """What a detector does; it is made with a device and the keyword `batch_size`."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         """Find the faces in pictures: uint8 (height, width, 3) RGB, of any sizes."""
 
 
-class NoDetector:
-    """Finds no face at all: for data sets whose pictures are used whole."""
-
-    def __init__(self, device: str = "cpu", **options):
-        pass
-
-    def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
-        return [Faces.empty() for _ in images]
+DETECTORS: Registry[Callable[..., Detector]] = Registry("graft.images.detectors")
+"""Detectors by the name that the config gives them."""
 
 
+@DETECTORS.register("mtcnn")
 class MTCNN:
     """The multi-task cascade of Zhang, Zhang, Li and Qiao (2016), arXiv:1604.02878.
 
@@ -206,15 +202,16 @@ class MTCNN:
 
 def _mtcnn_networks(device: str) -> list[torch.nn.Module]:
     networks = []
-    for kind in ("PNet", "RNet", "ONet"):
-        path = Path(mtcnn.__file__).parents[1] / "data" / f"{kind.lower()}.pt"
+    for kind in (mtcnn.PNet, mtcnn.RNet, mtcnn.ONet):
+        path = Path(mtcnn.__file__).parents[1] / "data" / f"{kind.__name__.lower()}.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except OSError:
             raise GraftError(
-                f"{path} cannot be read: facenet-pytorch ships it, so set the environment up again."
+                f"{path}: the file cannot be read, which facenet-pytorch ships. Set the "
+                "environment up again (make setup)."
             ) from None
-        network = getattr(mtcnn, kind)(pretrained=False)
+        network = kind(pretrained=False)
         network.load_state_dict(state)
         # Channels last: the pooling of PyTorch's CPU build is five times faster that way.
         network = network.eval().requires_grad_(False).to(device)
@@ -278,15 +275,3 @@ def _suppress_nested(boxes: np.ndarray, threshold: float) -> np.ndarray:
         if (shared <= threshold * np.minimum(areas[index], areas[kept])).all():
             kept.append(index)
     return np.array(kept, int)
-
-
-# Each is called with the device and the keyword batch_size at least.
-DETECTORS: dict[str, Callable[..., Detector]] = {"mtcnn": MTCNN, "none": NoDetector}
-
-
-def build(name: str, device: str = "cpu", **options) -> Detector:
-    """Make a detector by its name in `DETECTORS`; raise GraftError for an unknown one."""
-    if name not in DETECTORS:
-        known = ", ".join(sorted(DETECTORS))
-        raise GraftError(f"the detector {name!r} is unknown: set detector.name to one of {known}.")
-    return DETECTORS[name](device, **options)

@@ -18,7 +18,7 @@ def write(
     crops: Path,
     destination: Path,
     *,
-    image_size: int,
+    packed_size: int,
     classes: Sequence[str],
     grayscale: bool = False,
     equalize: bool = False,
@@ -27,8 +27,8 @@ def write(
     """Write the pack of a part's crops; return {"rows": n, "classes": {class: n}}.
 
     Each picture goes through grayscale, resize and equalisation, in this order (see
-    `prepare`). Grayscale pictures have one channel; whoever needs three repeats it, which
-    costs nothing where it is done and two thirds of the disk where it is not.
+    `prepare`). Grayscale pictures have one channel, which readers repeat where they
+    need three: that saves two thirds of the disk.
 
     Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
     """
@@ -43,17 +43,17 @@ def write(
     if unknown:
         raise GraftError(
             f"{crops}: the label {unknown[0]!r} is none of the {len(classes)} classes in "
-            "data_file.csv; run the structure stage again (-R structure)."
+            "data_file.csv. Run the structure stage again (-R structure)."
         )
     labels = np.array([codes[name] for name in names], np.int64)
     channels = 1 if grayscale else 3
     with hdf5.create(destination, recipe) as file:
         images = hdf5.contiguous(
-            file, "images", (len(pictures), image_size, image_size, channels), np.uint8
+            file, "images", (len(pictures), packed_size, packed_size, channels), np.uint8
         )
         for start in range(0, len(pictures), CHUNK):
             chunk = [
-                prepare(picture, image_size, grayscale=grayscale, equalize=equalize)
+                prepare(picture, packed_size, grayscale=grayscale, equalize=equalize)
                 for picture in pictures[start : start + CHUNK]
             ]
             images[start : start + len(chunk)] = np.stack(chunk)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from graft.core import hdf5
-from graft.core.errors import GraftError
+from graft.core.errors import GraftError, damaged
 
 ARRAYS = ("images", "features")
 
@@ -35,7 +35,9 @@ class Pack:
         with hdf5.open(self.path, "pack") as file:
             name = next((name for name in ARRAYS if name in file), None)
             if name is None:
-                raise GraftError(f"{path} holds neither images nor features; it is no pack.")
+                raise damaged(
+                    path, "it holds neither images nor features, so it is no pack", "pack"
+                )
             self.array = hdf5.memmap(file[name])
             self.labels = file["labels"][...]
             self.sample_ids = hdf5.read_strings(file, "sample_id")
@@ -44,7 +46,9 @@ class Pack:
         lengths = {len(self.array), len(self.labels), len(self.sample_ids), len(self.groups)}
         known = (self.labels >= 0) & (self.labels < len(self.classes))
         if len(lengths) > 1 or not known.all():
-            raise GraftError(f"{path} does not hang together; run the pack stage again (-R pack).")
+            raise damaged(
+                path, "its arrays have different lengths, or labels outside its classes", "pack"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,7 +79,7 @@ class Packs:
 
     def __init__(self, packs: Sequence[Pack]):
         if not packs:
-            raise GraftError("there is no pack to read: list at least one part.")
+            raise GraftError("packs: there is none to read. List at least one part.")
         first, *others = self.packs = list(packs)
         for other in others:
             for what, mine, theirs in (
@@ -85,8 +89,8 @@ class Packs:
             ):
                 if mine != theirs:
                     raise GraftError(
-                        f"{first.path} and {other.path} differ in the {what}; make them again with "
-                        "one configuration."
+                        f"{first.path} and {other.path} differ in the {what}. Make them again with "
+                        "one config (-R pack)."
                     )
         self.classes = first.classes
         self.labels = np.concatenate([pack.labels for pack in self.packs])

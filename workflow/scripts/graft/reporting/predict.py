@@ -19,7 +19,6 @@ from graft.core.errors import GraftError
 from graft.core.files import atomic, sha256
 from graft.download import folders as trees
 from graft.download.archives import is_picture
-from graft.images import crop as faces
 from graft.images.crop import Cropper
 from graft.images.pack import prepare
 from graft.models import model_file
@@ -117,8 +116,7 @@ def predict(
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
-        most = faces.WINDOW_BATCHES * batch_size
-        for window in _windows(folder, pictures, most):
+        for window in windows(_pictures(folder, pictures), batch_size):
             for (picture, image), (crop, shares) in zip(window, _look(used, window), strict=True):
                 if isinstance(crop, str):
                     dropped[crop] += 1
@@ -166,23 +164,13 @@ def _look(
         yield (crop, None) if isinstance(crop, str) else (crop.image, next(shares))
 
 
-def _windows(
-    folder: Path, pictures: Sequence[str], most: int
-) -> Iterator[list[tuple[str, np.ndarray | None]]]:
-    """(name, picture or None if it cannot be read), so many at a time as memory allows."""
-    window, held = [], 0
-    for picture in pictures:
+def _pictures(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray | None]]:
+    """(name, picture or None if it cannot be read)."""
+    for name in names:
         try:
-            image = faces.decode((folder / picture).read_bytes())
+            yield name, decode((folder / name).read_bytes())
         except OSError:
-            image = None
-        window.append((picture, image))
-        held += 0 if image is None else image.nbytes
-        if len(window) >= most or held >= faces.WINDOW_BYTES:
-            yield window
-            window, held = [], 0
-    if window:
-        yield window
+            yield name, None
 
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
