@@ -9,8 +9,11 @@ import zipfile
 import cv2
 import numpy as np
 import torch
+from conftest import TRAIN
 
 from graft.config import datasets, stages
+from graft.config.models import Head, Hyperparameters
+from graft.config.stages import TrainSettings
 from graft.datasets import containers, samples
 from graft.datasets.build import build
 from graft.download.archives import Archive
@@ -27,7 +30,7 @@ def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **pr
     """A small network with random weights, no class of which is always the likeliest; returns
     its description."""
     torch.manual_seed(0)
-    network = Network("vgg_mini", cut, HEAD, len(CLASSES), size).eval()
+    network = Network("vgg_mini", cut, Head.model_validate(HEAD), len(CLASSES), size).eval()
     detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
     detection = {"detector": detector, "device": "cpu"}
     description = {
@@ -213,4 +216,33 @@ def build_rows(candidates, archives, *, split=None, shards=None, limit=None, dat
         shards=datasets.Shards(**shards or {}),
         limit=datasets.Limit(**limit or {}),
         dataset=dataset,
+    )
+
+
+def hyperparameters(**changes) -> Hyperparameters:
+    """The default training settings with some changed, as the config would have them."""
+    return Hyperparameters.model_validate({**TRAIN, **changes})
+
+
+def train_settings(
+    mode, cut, *, architecture="vgg_mini", transform, experts=None, packed_size=64, **changes
+) -> TrainSettings:
+    """What the train stage gets, for whole pictures on a CPU."""
+    crop = {"crop": "whole", "crop_size": packed_size, "detector": None, "device": None}
+    pack = {"packed_size": packed_size, "grayscale": False, "equalize": False}
+    return TrainSettings.model_validate(
+        {
+            "backbone": {
+                "architecture": architecture,
+                "transform": transform,
+                "experts": experts,
+            },
+            "mode": mode,
+            "cut": cut,
+            "train": hyperparameters(**changes),
+            "preparation": {"crop": crop, "pack": pack},
+            "device": "cpu",
+            "precision": "fp32",
+            "threads": 1,
+        }
     )

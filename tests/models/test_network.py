@@ -6,11 +6,13 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SCHEMA, SHIPPED, TRAIN
+from builders import train_settings
+from conftest import ROOT, SHIPPED
 from torchvision import models as torchvision_models
 
-from graft.config import architectures, stages
-from graft.config import checks as configs
+from graft.config import architectures
+from graft.config.models import Head
+from graft.config.read import read_config
 from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.images import packs
@@ -21,7 +23,7 @@ from graft.models.network import Network
 from graft.models.transforms import Transform
 from graft.training import features, loop, train
 
-HEAD = {"pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.0}
+HEAD = Head(hidden=(8,))
 TRANSFORM = {
     "size": None,
     "scale": 1 / 255,
@@ -260,17 +262,17 @@ def parameters(module):
 
 
 def test_the_baselines_have_the_parameters_counted_by_hand():
-    head = {**HEAD, "pool": "flatten", "hidden": [500, 500, 500]}
+    head = Head(pool="flatten", hidden=(500, 500, 500))
     mlp = Network("mlp", architectures.IMAGE, head, 10, 28)
     assert parameters(mlp.backbone) == 0
     assert parameters(mlp) == (3 * 28 * 28 + 1) * 500 + 2 * 501 * 500 + 501 * 10
-    network = Network("cnn3", architectures.IMAGE, {**head, "hidden": []}, 10, 224)
+    network = Network("cnn3", architectures.IMAGE, Head(pool="flatten"), 10, 224)
     assert parameters(network.backbone) == (3 * 25 + 1) * 32 + 2 * (32 * 25 + 1) * 32
     assert parameters(network.head) == (2 * 2 * 32 + 1) * 10
 
 
 def test_an_mlp_sees_the_pixels():
-    head = {**HEAD, "pool": "flatten", "hidden": []}
+    head = Head(pool="flatten")
     network = Network("mlp", architectures.IMAGE, head, 2, 4).eval()
     images = torch.rand(3, 3, 4, 4)
     with torch.inference_mode():
@@ -281,7 +283,7 @@ def test_an_mlp_sees_the_pixels():
 def test_a_stack_is_its_members_side_by_side():
     torch.manual_seed(2)
     pictures = torch.randint(0, 256, (3, 48, 48, 3), dtype=torch.uint8)
-    pixels = Transform(scale=1, mean=(0, 0, 0), std=(1, 1, 1))(pictures)
+    pixels = Transform(None, 1, (0, 0, 0), (1, 1, 1), "RGB")(pictures)
     members = {name: settle(Backbone(spec["architecture"])) for name, spec in EXPERTS.items()}
     own = {
         f"{name}.{k}": v for name, member in members.items() for k, v in member.tensors().items()
@@ -316,7 +318,7 @@ def test_a_stacks_member_may_not_be_called_as_the_classifier_is():
     stack = {"architecture": "stack", "weights": {"stack": ["one", "head"]}}
     config["sources"] |= {"one": member, "head": member, "both": stack}
     with pytest.raises(GraftError, match=r"sources\.both\.weights\.stack .* called head"):
-        configs.resolve(config, SCHEMA)
+        read_config(config)
 
 
 def test_a_stack_is_cached_trained_and_predicts(tmp_path):
@@ -350,16 +352,16 @@ def test_a_stack_is_cached_trained_and_predicts(tmp_path):
         tmp_path / "history.csv",
         source=source,
         warm_up=None,
-        settings={
-            **description,
-            "mode": "feature_extraction",
-            "cut": "avgpool",
-            "train": {**TRAIN, "epochs": 1, "augment": {**TRAIN["augment"], "flip": False}},
-            "preparation": {"image_size": 40},
-            "device": "cpu",
-            "precision": "fp32",
-            "threads": 1,
-        },
+        settings=train_settings(
+            "feature_extraction",
+            "avgpool",
+            architecture="stack",
+            transform=pixels,
+            experts=EXPERTS,
+            packed_size=40,
+            epochs=1,
+            augment={"flip": False},
+        ),
         seed=0,
         name="experiments.test",
         identity="x",
@@ -372,23 +374,6 @@ def test_a_stack_is_cached_trained_and_predicts(tmp_path):
         cached = network(torch.from_numpy(read).float())
         whole = network.whole(Transform.from_dict(described["transform"])(pictures))
     torch.testing.assert_close(cached, whole, rtol=5e-3, atol=5e-3)  # float16 has 11 bits
-
-
-def test_a_networks_settings_describe_a_stacks_members():
-    config = {
-        "sources": {
-            "a": {"architecture": "vgg16", "weights": {}, "transform": {"size": 64}, "fold": False},
-            "b": {"architecture": "alexnet", "weights": {}, "transform": {}, "fold": False},
-            "both": {"architecture": "stack", "weights": {"stack": ["b", "a"]}},
-        }
-    }
-    found = stages.backbone(config, "both")
-    assert found["architecture"] == "stack" and found["transform"]["scale"] == 1
-    assert found["experts"] == {
-        "a": {"architecture": "vgg16", "transform": {"size": 64}},
-        "b": {"architecture": "alexnet", "transform": {}},
-    }
-    assert "experts" not in stages.backbone(config, "a")
 
 
 def test_the_prefix_stays_frozen_while_the_suffix_trains():
@@ -427,7 +412,7 @@ def least_pictures():
 def test_a_picture_too_small_for_the_architecture_is_told(name, least):
     least = int(least)
     Network(name, architectures.IMAGE, HEAD, 2, least, skip_init=True)
-    if least > SCHEMA["$defs"]["dataset"]["properties"]["image_size"]["minimum"]:
+    if least > 8:
         with pytest.raises(GraftError, match=f"{least - 1} pixels are too small for {name}"):
             Network(name, architectures.IMAGE, HEAD, 2, least - 1, skip_init=True)
 

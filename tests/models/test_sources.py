@@ -7,23 +7,22 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import SCHEMA, SHIPPED
+from conftest import SHIPPED
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from project import Project
 from scipy.signal import correlate
 
-from graft.config import checks as configs
-from graft.config import stages
+from graft.config import models, plan, stages
+from graft.config.read import read_config
 from graft.core import seals
 from graft.core.errors import GraftError
 from graft.models import keras_weights, model_file, sources
 from graft.models.backbones import Backbone
-from graft.models.transforms import Transform
 from graft.reporting import verify
 
-IMAGENET = Transform().to_dict()
+IMAGENET = models.Transform().model_dump(mode="json")
 CAFFE = {
     "size": None,
     "scale": 1.0,
@@ -226,7 +225,7 @@ def test_no_hdf5_no_layers_and_keras_3_are_told(tmp_path):
     h5py.File(path, "w").close()
     with pytest.raises(GraftError, match=r"lists no layer_names"):
         read(path)
-    with pytest.raises(GraftError, match=r"weights\.keras is a Keras 3 archive"):
+    with pytest.raises(GraftError, match=r"weights\.keras: Keras 3 archives are not read"):
         read(tmp_path / "weights.keras")
 
 
@@ -258,7 +257,7 @@ def test_what_is_no_plain_tensor_is_no_state_dict(tmp_path, state):
 
 def test_an_empty_pth_is_told(tmp_path):
     (tmp_path / "weights.pth").touch()
-    with pytest.raises(GraftError, match=r"weights\.pth is not a PyTorch state dict"):
+    with pytest.raises(GraftError, match=r"weights\.pth: it is no PyTorch state dict"):
         read(tmp_path / "weights.pth")
 
 
@@ -308,60 +307,6 @@ def published_names():
 # Folding the input transform into the first convolution
 
 
-@pytest.mark.parametrize("architecture", ["squeezenet1_0", "squeezenet1_1"])
-@pytest.mark.parametrize(
-    "expected",
-    [CAFFE, {**CAFFE, "channels": "RGB", "scale": 0.5, "mean": [1, 2, 3], "std": [0.5, 2, 40]}],
-)
-def test_folded_weights_give_the_same_features_with_torchvisions_transform(
-    tmp_path, architecture, expected
-):
-    tensors = published(architecture)
-    options = {"published_transform": expected, "architecture": architecture}
-    normalise(tensors, tmp_path / "folded.safetensors", **options)
-    folded, description = model_file.load(tmp_path / "folded.safetensors")
-    assert description["transform"] == IMAGENET
-    assert [n for n in tensors if not torch.equal(folded[n], tensors[n])] == [
-        "features.0.weight",
-        "features.0.bias",
-    ]
-    pictures = torch.randint(0, 256, (2, 65, 65, 3), dtype=torch.uint8)
-    found = []
-    for weights, transform in ((tensors, expected), (folded, IMAGENET)):
-        backbone = Backbone(architecture).eval()
-        backbone.load(weights)
-        with torch.inference_mode():
-            found.append(backbone(Transform.from_dict(transform)(pictures)))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4 * found[0].abs().max())
-
-
-def test_a_first_layer_is_folded_as_by_hand():
-    """Caffe's blue channel, less its mean: torchvision's third, times 255 x 0.225."""
-    backbone = Backbone("squeezenet1_1")
-    with torch.no_grad():
-        backbone.stem[0].weight.zero_()
-        backbone.stem[0].bias.zero_()
-        backbone.stem[0].weight[0, 0, 1, 1] = 1
-    sources.fold(backbone, CAFFE, IMAGENET)
-    weight = backbone.stem[0].weight.detach()
-    assert weight.count_nonzero() == 1
-    assert weight[0, 2, 1, 1].item() == pytest.approx(255 * 0.225)
-    assert backbone.stem[0].bias[0].item() == pytest.approx(255 * 0.406 - 103.939)
-    assert not backbone.stem[0].bias[1:].any()
-
-
-@pytest.mark.parametrize("architecture", ["vgg_mini", "resnet18", "inception_v3"])
-def test_folding_is_refused_where_it_is_not_exact(tmp_path, architecture):
-    with pytest.raises(GraftError, match=rf"sources\.test: fold is not exact for {architecture}"):
-        normalise(
-            published(architecture),
-            tmp_path / "source.safetensors",
-            architecture,
-            published_transform=CAFFE,
-        )
-    assert not list(tmp_path.iterdir())
-
-
 # Layers that may start anew
 
 
@@ -388,17 +333,6 @@ def test_a_prefix_ends_at_a_dot(tmp_path, squeezenet):
     tensors = {name: t for name, t in squeezenet.items() if not name.startswith("features.10.")}
     with pytest.raises(GraftError, match="allow_new names 'features.1'"):
         normalise(tensors, tmp_path / "source.safetensors", allow_new=["features.1"])
-
-
-def test_a_new_first_convolution_is_not_folded(tmp_path, squeezenet):
-    """Random weights expect no mean but zero: there is nothing to take back."""
-    tensors = {k: t for k, t in squeezenet.items() if not k.startswith("features.0.")}
-    options = {"allow_new": ["stem"]}
-    normalise(tensors, tmp_path / "one.safetensors", **options)
-    normalise(tensors, tmp_path / "two.safetensors", published_transform=CAFFE, **options)
-    assert (tmp_path / "one.safetensors").read_bytes() == (
-        tmp_path / "two.safetensors"
-    ).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -439,6 +373,9 @@ def test_a_keras_file_may_lack_what_may_be_new(tmp_path, layers, squeezenet):
 # Stacks
 
 
+PIXELS = stages.PIXELS.model_dump(mode="json")
+
+
 def test_a_stack_holds_its_members_tensors_and_transforms(tmp_path, squeezenet):
     torch.manual_seed(0)
     mini = Backbone("vgg_mini").tensors()
@@ -451,10 +388,10 @@ def test_a_stack_holds_its_members_tensors_and_transforms(tmp_path, squeezenet):
         "b": {"architecture": "squeezenet1_1", "transform": IMAGENET},
     }
     destination = tmp_path / "stack.safetensors"
-    report = normalise(tensors, destination, "stack", experts=experts, transform=configs.PIXELS)
+    report = normalise(tensors, destination, "stack", experts=experts, transform=PIXELS)
     written, description = model_file.load(destination)
     assert description["experts"] == experts and description["architecture"] == "stack"
-    assert description["transform"] == configs.PIXELS
+    assert description["transform"] == PIXELS
     members = {"b": squeezenet, "a": mini}
     expected = {f"{m}.{name}": t for m, ts in members.items() for name, t in ts.items()}
     assert written.keys() == expected.keys() == set(report["imported"])
@@ -472,7 +409,7 @@ def shipped():
 
 
 def resolve(config):
-    return configs.resolve(config, SCHEMA)
+    return read_config(config)
 
 
 def chain(config, **more):
@@ -499,59 +436,32 @@ def stacked(config, *members, **more):
     config["run"] = ["paired"]
 
 
-def test_every_stage_sees_the_transform_as_it_is_after_folding(shipped):
-    name = "imagenet_squeezenet1_1"
-    shipped["sources"][name] |= {"transform": {**CAFFE, "size": 128}, "fold": True}
-    shipped["experiments"]["portraits_sex"]["source"] = name
-    config = resolve(shipped)
-    folded = {**IMAGENET, "size": 128}
-    assert configs.transform(config, name) == folded
-    assert stages.train(config, "portraits_sex", "fine_tuning")["transform"] == folded
-    told = stages.weights(config, name)
-    assert (told["transform"], told["published_transform"]["mean"]) == (folded, CAFFE["mean"])
-    shipped["sources"][name]["fold"] = False
-    told = stages.weights(resolve(shipped), name)
-    assert (told["transform"]["mean"], told["published_transform"]) == (CAFFE["mean"], None)
-
-
-def test_an_experiment_teaches_with_the_transform_as_it_is_after_folding(shipped):
-    for name in ("vgg_mini", "portraits_identity"):
-        shipped["sources"][name] = {
-            "architecture": "squeezenet1_1",
-            "weights": {"torchvision": "IMAGENET1K_V1"},
-            "transform": CAFFE,
-            "fold": True,
-        }
-    chain(shipped, architecture="squeezenet1_1", transform=CAFFE)
-    with pytest.raises(GraftError, match="differs from that of .* after folding"):
-        resolve(shipped)
-    shipped["sources"]["taught"]["transform"] = {}
-    resolve(shipped)
-
-
 def test_a_stacks_members_and_their_teachers_are_made_as_well(shipped):
     chain(shipped)
     stacked(shipped, "taught", "imagenet_squeezenet1_1")
     config = resolve(shipped)
-    assert stages.experiments(config) == ["paired", "portraits_sex", "portraits_identity"]
-    assert stages.sources(config) == [
+    assert plan.experiments(config) == ["paired", "portraits_sex", "portraits_identity"]
+    assert plan.sources(config) == [
         "pair",
         "taught",
         "imagenet_squeezenet1_1",
         "portraits_identity",
     ]
     told = stages.weights(config, "pair")
-    assert told["weights"]["kind"] == "stack"
-    assert told["transform"] == configs.PIXELS and told["published_transform"] is None
-    experts = stages.train(config, "paired", "feature_extraction")["experts"]
-    assert experts["taught"]["transform"]["mean"] == [0.5, 0.5, 0.5]
-    assert experts["imagenet_squeezenet1_1"]["architecture"] == "squeezenet1_1"
+    assert told.weights.kind == "stack" and told.backbone.transform == stages.PIXELS
+    experts = stages.train(config, "paired", "feature_extraction").backbone.experts
+    assert experts["taught"].transform.mean == (0.5, 0.5, 0.5)
+    assert experts["imagenet_squeezenet1_1"].architecture == "squeezenet1_1"
+    assert stages.backbone(config, "taught").experts is None
 
 
 def test_two_members_may_come_from_one_experiment(shipped):
     chain(shipped)
     stacked(shipped, "taught", "portraits_identity")
-    assert configs.teachers(resolve(shipped), "pair") == ["portraits_sex", "portraits_identity"]
+    assert plan.source_experiments(resolve(shipped), "pair") == [
+        "portraits_sex",
+        "portraits_identity",
+    ]
 
 
 def test_a_stack_must_not_be_taught_by_what_it_teaches(shipped):
@@ -596,21 +506,21 @@ def stack_without_members(config):
     config["sources"]["pair"]["weights"] = {"random": True}
 
 
-def folded_randomness(config):
-    config["sources"]["vgg_mini"]["fold"] = True
+def random_with_new_layers(config):
+    config["sources"]["vgg_mini"]["allow_new"] = ["block1"]
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (one_member, r"sources\.pair\.weights\.stack is not valid"),
-        (unknown_member, "did you mean imagenet_vgg16"),
+        (one_member, r"sources\.pair\.weights\.stack is .*Give a list of at least 2"),
+        (unknown_member, "Did you mean imagenet_vgg16"),
         (random_member, "names vgg_mini, which has no weights or is a stack"),
         (stack_of_stacks, "names pair, which has no weights or is a stack"),
         (own_transform, r"sources\.pair\.transform is set for a stack"),
         (no_stack, r"sources\.pair\.architecture is vgg16, but weights\.stack"),
         (stack_without_members, r"sources\.pair\.architecture is stack"),
-        (folded_randomness, r"sources\.vgg_mini\.weights is random"),
+        (random_with_new_layers, r"sources\.vgg_mini\.weights is random"),
     ],
 )
 def test_each_mistake_in_a_source_gets_one_sentence(shipped, change, sentence):
@@ -626,7 +536,7 @@ def test_each_mistake_in_a_source_gets_one_sentence(shipped, change, sentence):
 
 
 def test_the_stage_makes_sources_and_their_reports(tmp_path, layers, squeezenet):
-    """A Keras file to be folded, a state dict with a layer to start anew, and both as a stack."""
+    """A Keras file, a state dict with a layer to start anew, and both as a stack."""
     files = {"keras.h5": tmp_path / "keras.h5", "partial.pth": tmp_path / "partial.pth"}
     write_keras(files["keras.h5"], layers)
     torch.save(
@@ -643,9 +553,9 @@ def test_the_stage_makes_sources_and_their_reports(tmp_path, layers, squeezenet)
     }
     overlay = {
         "sources": {
-            "folded": {**spec["keras.h5"], "transform": CAFFE, "fold": True},
+            "keras": {**spec["keras.h5"], "transform": CAFFE},
             "partly_new": {**spec["partial.pth"], "allow_new": ["fire9"]},
-            "pair": {"architecture": "stack", "weights": {"stack": ["folded", "partly_new"]}},
+            "pair": {"architecture": "stack", "weights": {"stack": ["keras", "partly_new"]}},
         }
     }
     path = tmp_path / "overlay.yaml"
@@ -656,20 +566,20 @@ def test_the_stage_makes_sources_and_their_reports(tmp_path, layers, squeezenet)
         name: json.loads((project.results / f"sources/{name}.import_report.json").read_text())
         for name in overlay["sources"]
     }
-    assert reports["folded"]["source"] == "folded"
-    assert reports["folded"]["origin"] == {
+    assert reports["keras"]["source"] == "keras"
+    assert reports["keras"]["origin"] == {
         "file": "keras.h5",
         "sha256": seals.sha256(files["keras.h5"]),
     }
-    assert len(reports["folded"]["imported"]) == 50 and reports["folded"]["new"] == []
+    assert len(reports["keras"]["imported"]) == 50 and reports["keras"]["new"] == []
     assert {name.split(".")[1] for name in reports["partly_new"]["new"]} == {"12"}
     assert len(reports["pair"]["imported"]) == 100
-    assert reports["pair"]["parameters"] == 2 * reports["folded"]["parameters"]
-    assert list(reports["pair"]["origin"]["stack"]) == ["folded", "partly_new"]
+    assert reports["pair"]["parameters"] == 2 * reports["keras"]["parameters"]
+    assert list(reports["pair"]["origin"]["stack"]) == ["keras", "partly_new"]
     assert list(verify.verify_results(project.results)) == []
     seal = seals.read(project.results / "sources/pair.seal.json")
     assert set(seal["seal"]["outputs"]) == {"weights", "import_report"}
     tensors = model_file.load(project.results / "sources/pair.safetensors")[0]
-    folded = model_file.load(project.results / "sources/folded.safetensors")
-    assert torch.equal(tensors["folded.features.0.bias"], folded[0]["features.0.bias"])
-    assert folded[1]["transform"] == IMAGENET
+    keras = model_file.load(project.results / "sources/keras.safetensors")
+    assert torch.equal(tensors["keras.features.0.bias"], keras[0]["features.0.bias"])
+    assert keras[1]["transform"] == CAFFE

@@ -1,14 +1,15 @@
 """Training: what is frozen stays, what is resumed equals what was not, the best is kept."""
 
-import copy
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from builders import hyperparameters, train_settings
 from conftest import TRAIN
 
+from graft.config.models import Head
 from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.evaluation import evaluate, metrics
@@ -18,7 +19,7 @@ from graft.models import model_file
 from graft.models import network as networks
 from graft.models.backbones import Backbone
 from graft.models.transforms import Transform
-from graft.training import loop, selection, train
+from graft.training import loop, schedule, train
 from graft.training.batches import Batches
 from graft.training.features import extract
 
@@ -79,18 +80,17 @@ def data(tmp_path_factory):
     return folder
 
 
-def settings(mode, cut, **train):
-    return {
-        "architecture": "vgg_mini",
-        "transform": TRANSFORM,
-        "mode": mode,
-        "cut": cut,
-        "train": {**copy.deepcopy(TRAIN), **train},
-        "preparation": {"image_size": SIZE},
-        "device": "cpu",
-        "precision": "fp32",
-        "threads": 1,
-    }
+IMAGENET = {
+    "size": None,
+    "scale": 1 / 255,
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "channels": "RGB",
+}
+
+
+def settings(mode, cut, **changes):
+    return train_settings(mode, cut, **{"transform": TRANSFORM, "packed_size": SIZE, **changes})
 
 
 def run(data, out, mode, cut, *, warm_up=None, on_epoch=None, **options):
@@ -153,7 +153,7 @@ def test_the_frozen_prefix_equals_the_source_buffers_included(data, tmp_path, mo
 
 def test_a_changed_frozen_layer_is_refused(data):
     source, _ = model_file.load(data / "source.safetensors")
-    network = networks.Network("vgg_mini", "block3", TRAIN["head"], 2, SIZE)
+    network = networks.Network("vgg_mini", "block3", Head(), 2, SIZE)
     network.backbone.load(source)
     train.check_frozen(network, source)
     network.backbone.tensors()["features.1.running_mean"].add_(1e-6)
@@ -283,7 +283,7 @@ def test_a_warm_head_of_another_shape_is_refused(data, tmp_path):
             "fine_tuning",
             "image",
             warm_up=warm,
-            head={**TRAIN["head"], "hidden": [7]},
+            head={"hidden": [7]},
         )
 
 
@@ -295,8 +295,8 @@ def test_a_transferred_rate_of_zero_moves_the_head_alone(data, tmp_path):
 
 
 def test_transferred_layers_get_their_own_rate():
-    network = networks.Network("vgg_mini", "image", TRAIN["head"], 2, SIZE)
-    scaled = {**TRAIN, "lr": 0.2, "transferred_lr_scale": 0.1}
+    network = networks.Network("vgg_mini", "image", Head(), 2, SIZE)
+    scaled = hyperparameters(lr=0.2, transferred_lr_scale=0.1)
     optimizer = loop._optimizer(network, scaled, True)
     assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0.2]
     scratch = loop._optimizer(network, scaled, False)
@@ -305,10 +305,10 @@ def test_transferred_layers_get_their_own_rate():
 
 
 def test_the_rates_of_rmsprop_follow_alpha():
-    network = networks.Network("vgg_mini", "avgpool", TRAIN["head"], 2, SIZE)
-    spec = {**TRAIN, "optimizer": {**TRAIN["optimizer"], "name": "rmsprop", "alpha": 0.9}}
+    network = networks.Network("vgg_mini", "avgpool", Head(), 2, SIZE)
+    spec = hyperparameters(optimizer={"name": "rmsprop", "alpha": 0.9})
     assert loop._optimizer(network, spec, False).defaults["alpha"] == 0.9
-    assert TRAIN["optimizer"]["alpha"] == 0.99, "torch's own"
+    assert hyperparameters().optimizer.alpha == 0.99, "torch's own"
 
 
 def test_the_best_epoch_by_the_declared_metric_is_kept_and_stopping_is_early(data, tmp_path):
@@ -350,9 +350,9 @@ def test_a_candidate_that_diverged_has_no_last_epoch_to_keep(data, tmp_path):
 
 def test_epochs_are_ranked_by_what_is_asked_and_ties_by_the_loss():
     row = {"val_accuracy": 0.75, "val_balanced_accuracy": 0.5, "val_loss": 1.25}
-    assert selection.rank(row, "accuracy") == selection.rank(row, "last") == (0.75, -1.25)
-    assert selection.rank(row, "balanced_accuracy") == (0.5, -1.25)
-    assert selection.rank(row, "loss") == (-1.25, -1.25)
+    assert schedule.rank(row, "accuracy") == schedule.rank(row, "last") == (0.75, -1.25)
+    assert schedule.rank(row, "balanced_accuracy") == (0.5, -1.25)
+    assert schedule.rank(row, "loss") == (-1.25, -1.25)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_a_class_without_a_training_sample_is_named():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "factors"),
+    ("spec", "factors"),
     [
         ({"name": "plateau", "gamma": 0.5, "min_lr": 0.0}, [1, 0.5, 0.25]),
         ({"name": "plateau", "gamma": 0.5, "min_lr": 0.06}, [1, 0.5, 0.3]),
@@ -417,9 +417,9 @@ def test_a_class_without_a_training_sample_is_named():
         ({"name": "time", "decay": 0.5}, [1, 1 / 1.5, 1 / 2]),
     ],
 )
-def test_schedules_by_hand(schedule, factors):
-    spec = {"schedule": schedule, "epochs": 3, "lr": 0.2}
-    found = [loop.learning_rate_factor(spec, e, e, drops=e) for e in range(3)]
+def test_schedules_by_hand(spec, factors):
+    given = hyperparameters(schedule=spec, epochs=3, lr=0.2)
+    found = [schedule.learning_rate_factor(given, e, e, drops=e) for e in range(3)]
     assert found == pytest.approx(factors)
 
 
@@ -437,7 +437,7 @@ def test_schedules_by_hand(schedule, factors):
     ],
 )
 def test_a_plateau_by_hand(losses, patience, drops):
-    assert loop.plateau_drops(losses, patience) == drops
+    assert schedule.plateau_drops(losses, patience) == drops
 
 
 def test_plateaus_are_those_of_torch():
@@ -452,17 +452,16 @@ def test_plateaus_are_those_of_torch():
     for loss in losses:
         theirs.step(loss)
         drops.append(round(-np.log2(optimizer.param_groups[0]["lr"])))
-    assert [loop.plateau_drops(losses[: n + 1], 4) for n in range(60)] == drops
+    assert [schedule.plateau_drops(losses[: n + 1], 4) for n in range(60)] == drops
     assert drops[-1] > 3
 
 
 def test_a_plateau_lowers_the_rates_of_head_and_layers_alike(data, tmp_path):
-    schedule = {"name": "plateau", "patience": 1, "gamma": 0.5, "min_lr": 0.15}
-    tune = {"lr": [0.4]}
-    options = {"schedule": {**TRAIN["schedule"], **schedule}, "tune": tune, "patience": None}
+    plateau = {"name": "plateau", "patience": 1, "gamma": 0.5, "min_lr": 0.15}
+    options = {"schedule": plateau, "tune": {"lr": [0.4]}, "patience": None}
     run(data, tmp_path, "fine_tuning", "image", epochs=8, **options)
     history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
-    drops = [loop.plateau_drops(history["val_loss"][:e], 1) for e in range(8)]
+    drops = [schedule.plateau_drops(history["val_loss"][:e], 1) for e in range(8)]
     assert history["learning_rate"] == pytest.approx(np.maximum(0.4 * 0.5 ** np.array(drops), 0.15))
     assert drops[-1] >= 1, "this test needs a loss that does not fall all the time"
 
@@ -476,9 +475,9 @@ def test_augmentation_mirrors_and_shifts_by_no_more_than_asked():
         def read(self, indices):
             return picture[indices]
 
-    plain = Batches(Data(), Transform(), flip=False, shift=0.0, device="cpu")
-    flipped = Batches(Data(), Transform(), flip=True, shift=0.0, device="cpu")
-    shifted = Batches(Data(), Transform(), flip=False, shift=0.25, device="cpu")
+    plain = Batches(Data(), Transform(**IMAGENET), flip=False, shift=0.0, device="cpu")
+    flipped = Batches(Data(), Transform(**IMAGENET), flip=True, shift=0.0, device="cpu")
+    shifted = Batches(Data(), Transform(**IMAGENET), flip=False, shift=0.25, device="cpu")
     rng = np.random.default_rng(0)
     assert (plain._augment(picture, rng) == picture).all()
     mirrored = (flipped._augment(picture, rng) == picture[:, :, ::-1]).all((1, 2, 3))
@@ -489,11 +488,11 @@ def test_augmentation_mirrors_and_shifts_by_no_more_than_asked():
 
 def test_transforms_by_hand():
     pixel = torch.tensor([[[[255, 0, 51]]]], dtype=torch.uint8)
-    plain = Transform(mean=(0.5, 0.5, 0.2), std=(0.5, 0.25, 0.1))(pixel).flatten()
+    plain = Transform(None, 1 / 255, (0.5, 0.5, 0.2), (0.5, 0.25, 0.1), "RGB")(pixel).flatten()
     torch.testing.assert_close(plain, torch.tensor([1.0, -2.0, 0.0]), atol=1e-6, rtol=0)
-    caffe = Transform(scale=1, mean=(103.0, 116.0, 123.0), std=(1, 1, 1), channels="BGR")
+    caffe = Transform(None, 1, (103.0, 116.0, 123.0), (1, 1, 1), "BGR")
     torch.testing.assert_close(caffe(pixel).flatten(), torch.tensor([-52.0, -116.0, 132.0]))
-    grey = Transform(size=16)(torch.zeros(2, 8, 8, 1, dtype=torch.uint8))
+    grey = Transform(**{**IMAGENET, "size": 16})(torch.zeros(2, 8, 8, 1, dtype=torch.uint8))
     assert grey.shape == (2, 3, 16, 16) and grey.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -516,11 +515,9 @@ def test_a_perceptron_on_raw_pixels_collapses_and_is_told_and_a_normalised_one_i
             out / "history.csv",
             source=None,
             warm_up=None,
-            settings={
-                **settings("from_scratch", "image", **spec),
-                "architecture": "mlp",
-                "transform": transform,
-            },
+            settings=settings(
+                "from_scratch", "image", architecture="mlp", transform=transform, **spec
+            ),
             seed=0,
             name="experiments.test",
             identity=name,
@@ -535,7 +532,7 @@ def test_a_perceptron_on_raw_pixels_collapses_and_is_told_and_a_normalised_one_i
 
 
 def test_a_batch_too_small_for_a_batch_norm_is_told(data, tmp_path):
-    with pytest.raises(GraftError, match=r"a batch of 1 is too small .* raise train\.batch_size"):
+    with pytest.raises(GraftError, match=r"a batch of 1 is too small .* Raise train\.batch_size"):
         train.train(
             [data / "train.h5"],
             [data / "val.h5"],
@@ -543,10 +540,7 @@ def test_a_batch_too_small_for_a_batch_norm_is_told(data, tmp_path):
             tmp_path / "history.csv",
             source=None,
             warm_up=None,
-            settings={
-                **settings("from_scratch", "image", batch_size=1),
-                "architecture": "resnet18",
-            },
+            settings=settings("from_scratch", "image", architecture="resnet18", batch_size=1),
             seed=0,
             name="experiments.test",
             identity="x",

@@ -17,8 +17,8 @@ with Job(snakemake, stages.TrainSettings) as job:
             made_from = record["seal"]["inputs"].get("source", job.digests("source"))
             if made_from != job.digests("source"):
                 raise GraftError(
-                    f"the features of {experiment} come from another source than the one that "
-                    "stands there now; run `make repair`, then run again."
+                    f"experiments.{experiment}: its features come from another source than the "
+                    "present one. Run `make repair`, then run again."
                 )
         job.results = train.train(
             job.inputs["train"],
@@ -27,7 +27,7 @@ with Job(snakemake, stages.TrainSettings) as job:
             job.outputs.history,
             source=next(iter(job.inputs["source"]), None),
             warm_up=next(iter(job.inputs["warm_up"]), None),
-            settings=job.settings.flat(),
+            settings=job.settings,
             seed=seed,
             name=f"experiments.{experiment}",
             identity=job.identity,

@@ -260,25 +260,6 @@ class TrainSettings(Stage):
     precision: str
     threads: int
 
-    def flat(self) -> dict[str, Any]:
-        crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
-        size = {"size": crop.pop("crop_size")}
-        pack = self.preparation.pack.model_dump(mode="json")
-        packed = {"image_size": pack.pop("packed_size")}
-        training = self.train.model_dump(mode="json")
-        training["tune"] = {k: v for k, v in training["tune"].items() if v is not None}
-        own = self.model_dump(mode="json", exclude={"backbone", "preparation", "train"})
-        return {
-            **self.backbone.model_dump(
-                mode="json",
-                exclude_none=False,
-                exclude={"experts"} if self.backbone.experts is None else None,
-            ),
-            **own,
-            "train": training,
-            "preparation": {**crop, **size, **pack, **packed},
-        }
-
 
 def train(config: Config, experiment: str, mode: str) -> TrainSettings:
     """Whether the head is warmed up is no setting: the input is there or not."""

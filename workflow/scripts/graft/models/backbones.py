@@ -16,6 +16,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from graft.config.architectures import BLOCKS, LAYERS, POOLS, STACK
 from graft.core.errors import GraftError
+from graft.core.registry import Registry
 from graft.models.transforms import Transform
 
 # VGG-16's plan (configuration D of Simonyan and Zisserman 2015) at a quarter of its width.
@@ -46,11 +47,10 @@ class Backbone(nn.Module):
             initialise(self)
 
     def _add_blocks(self) -> None:
-        build, layout = _BUILDERS[self.architecture]
-        # Without memory at first: torchvision draws weights, even for what is thrown away here.
+        # Without memory at first: torchvision draws weights, also for layers that are left out.
         with torch.device("meta"):
-            network = build()
-        for block, paths in zip(BLOCKS[self.architecture], layout(network), strict=True):
+            network, layout = BACKBONES[self.architecture]()
+        for block, paths in zip(BLOCKS[self.architecture], layout, strict=True):
             modules = OrderedDict()
             for path in paths:
                 child = path.replace(".", "_")
@@ -198,31 +198,107 @@ def initialise(module: nn.Module) -> None:
             layer.reset_parameters()
 
 
-def _vgg_mini() -> nn.Module:
-    return models.VGG(make_layers(VGG_MINI, batch_norm=True), init_weights=False)
+Built = tuple[nn.Module, list[list[str]]]
+"""A network of torchvision's, and the paths of the modules that make up each block, in order."""
+
+BACKBONES: Registry[Callable[[], Built]] = Registry("graft.models.backbones")
+"""Backbones by architecture. To add one: its block names in config.architectures.BLOCKS, and here a
+function that builds it."""
 
 
-def _vgg16_fc7() -> nn.Module:
+@BACKBONES.register("vgg_mini")
+def vgg_mini() -> Built:
+    network = models.VGG(make_layers(VGG_MINI, batch_norm=True), init_weights=False)
+    return network, _up_to_pooling(network)
+
+
+@BACKBONES.register("vgg16")
+def vgg16() -> Built:
+    network = models.vgg16()
+    return network, _up_to_pooling(network)
+
+
+@BACKBONES.register("vgg16_fc7")
+def vgg16_fc7() -> Built:
+    """VGG-16 with its first two fully connected layers, each with ReLU and dropout."""
     network = models.vgg16()
     network.flatten = nn.Flatten()
-    return network
+    fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
+    fc7 = [f"classifier.{i}" for i in range(3, 6)]
+    return network, [*_up_to_pooling(network), fc6, fc7]
 
 
-def _cnn3() -> nn.Module:
+@BACKBONES.register("alexnet")
+def alexnet() -> Built:
+    network = models.alexnet()
+    return network, _starting_at(network, nn.Conv2d)
+
+
+@BACKBONES.register("squeezenet1_0")
+def squeezenet1_0() -> Built:
+    network = models.squeezenet1_0()
+    return network, _starting_at(network, nn.Conv2d, models.squeezenet.Fire)
+
+
+@BACKBONES.register("squeezenet1_1")
+def squeezenet1_1() -> Built:
+    network = models.squeezenet1_1()
+    return network, _starting_at(network, nn.Conv2d, models.squeezenet.Fire)
+
+
+@BACKBONES.register("inception_v3")
+def inception_v3() -> Built:
+    """Without the auxiliary classifier; a block for each size of the grid."""
+    network = models.inception_v3(aux_logits=False, init_weights=False)
+    names = [name for name, _ in network.named_children()]
+    mixed = [[name for name in names if name.startswith(f"Mixed_{i}")] for i in (5, 6, 7)]
+    return network, [names[: names.index("maxpool2") + 1], *mixed]
+
+
+_RESNET = [["conv1", "bn1", "relu", "maxpool"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
+
+
+@BACKBONES.register("resnet18")
+def resnet18() -> Built:
+    return models.resnet18(), _RESNET
+
+
+@BACKBONES.register("resnet50")
+def resnet50() -> Built:
+    return models.resnet50(), _RESNET
+
+
+@BACKBONES.register("mobilenet_v3_small")
+def mobilenet_v3_small() -> Built:
+    network = models.mobilenet_v3_small()
+    return network, _one_by_one(network)
+
+
+@BACKBONES.register("efficientnet_b0")
+def efficientnet_b0() -> Built:
+    network = models.efficientnet_b0()
+    return network, _one_by_one(network)
+
+
+@BACKBONES.register("mlp")
+def mlp() -> Built:
+    """No block at all: the head sees the pixels."""
+    return nn.Module(), []
+
+
+@BACKBONES.register("cnn3")
+def cnn3() -> Built:
     """Three times 32 filters of 5 x 5 without padding, ReLU, and max-pooling by 4."""
-    network = nn.Module()
+    network, blocks = nn.Module(), []
     for number, channels in enumerate((3, 32, 32), start=1):
         network.add_module(f"conv{number}", nn.Conv2d(channels, 32, 5))
         network.add_module(f"relu{number}", nn.ReLU(inplace=True))
         network.add_module(f"pool{number}", nn.MaxPool2d(4))
-    return network
+        blocks.append([f"conv{number}", f"relu{number}", f"pool{number}"])
+    return network, blocks
 
 
-def _inception_v3() -> nn.Module:
-    return models.inception_v3(aux_logits=False, init_weights=False)
-
-
-def _up_to_pooling(network: nn.Module) -> list[list[str]]:
+def _up_to_pooling(network: models.VGG) -> list[list[str]]:
     """VGG's blocks: each ends with its max-pooling."""
     blocks: list[list[str]] = [[]]
     for index, layer in network.features.named_children():
@@ -232,59 +308,18 @@ def _up_to_pooling(network: nn.Module) -> list[list[str]]:
     return blocks[:-1]
 
 
-def _with_fully_connected(network: nn.Module) -> list[list[str]]:
-    """VGG's blocks, and its first two fully connected layers, each with ReLU and dropout."""
-    fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
-    return [*_up_to_pooling(network), fc6, [f"classifier.{i}" for i in range(3, 6)]]
+def _starting_at(
+    network: models.AlexNet | models.SqueezeNet, *kinds: type[nn.Module]
+) -> list[list[str]]:
+    """Blocks that each start with a layer of one of these kinds."""
+    blocks: list[list[str]] = []
+    for index, layer in network.features.named_children():
+        if isinstance(layer, kinds):
+            blocks.append([])
+        blocks[-1].append(f"features.{index}")
+    return blocks
 
 
-def _starting_at(*kinds: type[nn.Module]) -> Callable[[nn.Module], list[list[str]]]:
-    """Blocks that each start with a layer of one of these kinds (AlexNet, SqueezeNet)."""
-
-    def layout(network: nn.Module) -> list[list[str]]:
-        blocks: list[list[str]] = []
-        for index, layer in network.features.named_children():
-            if isinstance(layer, kinds):
-                blocks.append([])
-            blocks[-1].append(f"features.{index}")
-        return blocks
-
-    return layout
-
-
-def _one_by_one(network: nn.Module) -> list[list[str]]:
-    """Each of the features' children is a block (MobileNetV3, EfficientNet)."""
+def _one_by_one(network: models.MobileNetV3 | models.EfficientNet) -> list[list[str]]:
+    """Each of the features' children is a block."""
     return [[f"features.{index}"] for index, _ in network.features.named_children()]
-
-
-def _inception(network: nn.Module) -> list[list[str]]:
-    names = [name for name, _ in network.named_children()]
-    mixed = [[name for name in names if name.startswith(f"Mixed_{i}")] for i in (5, 6, 7)]
-    return [names[: names.index("maxpool2") + 1], *mixed]
-
-
-def _resnet(network: nn.Module) -> list[list[str]]:
-    return [["conv1", "bn1", "relu", "maxpool"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
-
-
-def _numbered(network: nn.Module) -> list[list[str]]:
-    return [[f"{kind}{number}" for kind in ("conv", "relu", "pool")] for number in (1, 2, 3)]
-
-
-_SQUEEZENET = _starting_at(nn.Conv2d, models.squeezenet.Fire)
-
-_BUILDERS: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], list[list[str]]]]] = {
-    "vgg_mini": (_vgg_mini, _up_to_pooling),
-    "vgg16": (models.vgg16, _up_to_pooling),
-    "vgg16_fc7": (_vgg16_fc7, _with_fully_connected),
-    "alexnet": (models.alexnet, _starting_at(nn.Conv2d)),
-    "squeezenet1_0": (models.squeezenet1_0, _SQUEEZENET),
-    "squeezenet1_1": (models.squeezenet1_1, _SQUEEZENET),
-    "inception_v3": (_inception_v3, _inception),
-    "resnet18": (models.resnet18, _resnet),
-    "resnet50": (models.resnet50, _resnet),
-    "mobilenet_v3_small": (models.mobilenet_v3_small, _one_by_one),
-    "efficientnet_b0": (models.efficientnet_b0, _one_by_one),
-    "mlp": (nn.Module, lambda network: []),
-    "cnn3": (_cnn3, _numbered),
-}

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from graft.config.models import Head
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
 from graft.models.network import Network
@@ -41,7 +42,7 @@ def load_network(model: Path) -> tuple[Network, dict]:
     network = Network(
         description["architecture"],
         description["cut"],
-        description["head"],
+        Head.model_validate(description["head"]),
         len(description["classes"]),
         description["image_size"],
         experts=description.get("experts"),

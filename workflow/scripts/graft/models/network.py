@@ -5,11 +5,14 @@ suffix, is what training runs on. With the cut at `image` the suffix is the whol
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from graft.config.architectures import POOLS, frozen
+from graft.config.models import Head as HeadSettings
+from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError
 from graft.models.backbones import Backbone, Pool, initialise
 
@@ -29,22 +32,32 @@ class Head(nn.Sequential):
         width: int,
         classes: int,
         *,
-        hidden: list[int] = (),
-        activation: str | list[str] = "relu",
-        dropout: float | list[float] = 0.0,
+        hidden: Sequence[int] = (),
+        activation: str | Sequence[str] = "relu",
+        dropout: float | Sequence[float] = 0.0,
     ):
         layers: list[nn.Module] = []
-        activations = activation if isinstance(activation, list) else [activation] * len(hidden)
-        shares = dropout if isinstance(dropout, list) else [dropout] * len(hidden)
+        activations = [activation] * len(hidden) if isinstance(activation, str) else activation
+        shares = [dropout] * len(hidden) if isinstance(dropout, int | float) else dropout
         for units, name, share in zip(hidden, activations, shares, strict=True):
             layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
             if share:
                 layers.append(nn.Dropout(share))
             width = units
-        if dropout and not hidden:
+        if dropout and not hidden and isinstance(dropout, int | float):
             layers.append(nn.Dropout(dropout))
         layers.append(nn.Linear(width, classes))
         super().__init__(*layers)
+
+
+def experts_of(settings: BackboneSettings) -> dict[str, dict] | None:
+    """The members of a stack as `Experts` takes them, and as files describe them."""
+    if settings.experts is None:
+        return None
+    return {
+        name: member.model_dump(mode="json", include={"architecture", "transform"})
+        for name, member in settings.experts.items()
+    }
 
 
 def prefix(backbone: Backbone, cut: str) -> nn.Sequential:
@@ -85,9 +98,8 @@ def split(
 class Network(nn.Module):
     """A backbone cut at `cut`, with its head. `forward` runs the suffix; `whole` everything.
 
-    `head` is the config's head: {"pool", "hidden", "activation", "dropout"}. The head's input
-    width depends on the picture's size if the pooling is `flatten`, so `image_size` (pixels,
-    square, as the backbone receives it) is part of a network's description. `experts` and
+    The head's input width depends on the picture's size if the pooling is `flatten`, so
+    `input_size` (pixels, square, what the backbone receives) describes a network. `experts` and
     `skip_init` are the backbone's; the head's random weights are the same with and without it.
     """
 
@@ -95,9 +107,9 @@ class Network(nn.Module):
         self,
         architecture: str,
         cut: str,
-        head: dict,
+        head: HeadSettings,
         classes: int,
-        image_size: int,
+        input_size: int,
         *,
         experts: dict[str, dict] | None = None,
         skip_init: bool = False,
@@ -106,12 +118,17 @@ class Network(nn.Module):
         self.backbone = Backbone(architecture, experts, skip_init=True)
         self.cut = cut
         self._suffix_frozen = False
-        spec = {key: value for key, value in head.items() if key != "pool"}
-        self.head = Head(self._width(head["pool"], image_size), classes, **spec)
+        self.head = Head(
+            self._width(head.pool, input_size),
+            classes,
+            hidden=head.hidden,
+            activation=head.activation,
+            dropout=head.dropout,
+        )
         if not skip_init:
             initialise(self.backbone)
         # Not registered as children: they share the backbone's modules.
-        before, after = split(self.backbone, cut, head["pool"])
+        before, after = split(self.backbone, cut, head.pool)
         object.__setattr__(self, "prefix", before)
         object.__setattr__(self, "suffix", after)
         self.prefix.requires_grad_(False)
@@ -153,29 +170,29 @@ class Network(nn.Module):
         given = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
             raise GraftError(
-                f"{origin}'s head has other layers than this one; give both modes the same "
+                f"{origin}'s head has other layers than this one. Give both modes the same "
                 "train.head."
             )
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(given[name])
 
-    def _width(self, pool: str, image_size: int) -> int:
+    def _width(self, pool: str, input_size: int) -> int:
         """Width of the pooled features of a picture, found without computing any."""
         shapes = {name: tensor.to("meta") for name, tensor in self.backbone.state_dict().items()}
-        picture = torch.empty(1, 3, image_size, image_size, device="meta")
+        picture = torch.empty(1, 3, input_size, input_size, device="meta")
         self.backbone.eval()
         try:
             with torch.no_grad():
                 maps = torch.func.functional_call(self.backbone, shapes, (picture,))
         except RuntimeError:  # a pooling finds nothing left to pool
-            raise too_small(self.backbone.architecture, image_size) from None
+            raise too_small(self.backbone.architecture, input_size) from None
         self.backbone.train()
         return Pool(pool)(maps).shape[1]
 
 
-def too_small(architecture: str, image_size: int) -> GraftError:
+def too_small(architecture: str, input_size: int) -> GraftError:
     return GraftError(
-        f"pictures of {image_size} pixels are too small for {architecture}; raise the data set's "
-        "image_size, or the source's transform.size where that is set."
+        f"pictures of {input_size} pixels are too small for {architecture}. Raise the data set's "
+        "packed_size, or the source's transform.size where that is set."
     )

@@ -5,13 +5,12 @@ torchvision's names, with the architecture and the input transform in its header
 """
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from graft.core.errors import GraftError
+from graft.core.errors import GraftError, nearest
 from graft.models import keras_weights, model_file
 from graft.models.backbones import Backbone
 from graft.models.transforms import Transform
@@ -43,22 +42,25 @@ def read(
             return keras_weights.read(path, architecture, optional)
     if suffix == ".keras":
         raise GraftError(
-            f"{path.name} is a Keras 3 archive, which is not read here; save its weights in the "
-            "layout of Keras 2, as .h5, or as safetensors."
+            f"{path.name}: Keras 3 archives are not read. Save the weights in the layout of Keras "
+            "2, as .h5, or as safetensors."
         )
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on a damaged file
         raise GraftError(
-            f"{path.name} is not a PyTorch state dict of plain tensors "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]}); publish it as "
-            "safetensors or a state dict."
+            f"{path.name}: it is no PyTorch state dict of plain tensors "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]}). Save it as safetensors, "
+            "or as a state dict."
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not all(map(_is_named, loaded, loaded.values())):
-        raise GraftError(f"{path.name} holds no state dict (names mapped to plain tensors).")
+        raise GraftError(
+            f"{path.name}: it holds no state dict (names mapped to plain tensors). Save one with "
+            "torch.save(model.state_dict(), ...), or as safetensors."
+        )
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
@@ -79,7 +81,6 @@ def normalise(
     transform: dict,
     key: str,
     origin: dict,
-    published_transform: dict | None = None,
     allow_new: Sequence[str] = (),
     experts: dict[str, dict] | None = None,
 ) -> dict:
@@ -88,9 +89,8 @@ def normalise(
     The report lists the tensors that were imported, those that start anew, and those that were
     skipped (a classifier, another head). `allow_new` are blocks, or beginnings of tensors' names,
     that may be missing from the weights or have another shape there: these start at random,
-    equal every time. `transform` is what the written source expects of its input; weights that
-    were published for another one are folded (see `fold`). `experts` describes the members of a
-    stack.
+    equal every time. `transform` is what the written source expects of its input. `experts`
+    describes the members of a stack.
 
     Raises GraftError if nothing matches, or if any other layer of the architecture is missing or
     has another shape: half a backbone is no source.
@@ -107,8 +107,8 @@ def normalise(
     if not any(name in tensors and name not in new for name in own):
         raise GraftError(
             f"{key}: none of the {len(tensors)} tensors in the weights matches a layer of "
-            f"{architecture} (theirs begin with {_examples(tensors)}, ours with "
-            f"{_examples(own)}); check {key}.architecture."
+            f"{architecture} (the file has {_examples(tensors)}, {architecture} has "
+            f"{_examples(own)}). Check {key}.architecture."
         )
     given = {**tensors, **{name: own[name] for name in new}}
     for name, tensor in own.items():
@@ -117,11 +117,8 @@ def normalise(
             given.setdefault(name, tensor)
     with _about(key, f" Check {key}.architecture."):
         backbone.load(given)
-    if published_transform not in (None, transform):
-        with _about(key):
-            fold(backbone, published_transform, transform, new)
     if not all(torch.isfinite(tensor).all() for tensor in backbone.tensors().values()):
-        raise GraftError(f"{key}: the weights hold values that are not finite; they are damaged.")
+        raise GraftError(f"{key}: the weights hold values that are not finite. Fetch them again.")
     description = {
         "architecture": architecture,
         "transform": Transform.from_dict(transform).to_dict(),
@@ -135,48 +132,6 @@ def normalise(
         "skipped": sorted(set(tensors) - set(own)),
         "parameters": sum(p.numel() for p in backbone.parameters()),
     }
-
-
-def fold(backbone: Backbone, published: dict, wanted: dict, new: Collection[str] = ()) -> None:
-    """Rewrite the first convolution so that input in the `wanted` transform gives what input in
-    the `published` one gave. A convolution that starts anew (in `new`) is left as it is.
-
-    Both transforms are affine in the pixel, so the difference goes into weights and bias. Only
-    a padded border would not follow: it is zero after either transform, which is not the same
-    pixel. GraftError there, and where there is no bias to take the difference up.
-    """
-    name, layer = next(
-        (name, module)
-        for name, module in backbone.named_modules()
-        if list(module.parameters(recurse=False))
-    )
-    if not isinstance(layer, nn.Conv2d) or layer.padding != (0, 0) or layer.bias is None:
-        raise GraftError(
-            f"fold is not exact for {backbone.architecture}, whose first layer is no convolution "
-            "with a bias and without padding; leave fold out, the transform alone is right."
-        )
-    if backbone.published_name(f"{name}.weight") in new:
-        return
-    before, after = Transform.from_dict(published), Transform.from_dict(wanted)
-    # In double precision: first to what takes pixels, then to what takes (x * std + mean) / scale.
-    mean, std = _constants(before)
-    weight = layer.weight.detach().double() / std
-    bias = layer.bias.detach().double() - (weight * mean).sum((1, 2, 3))
-    weight = weight * before.scale
-    if before.channels != after.channels:
-        weight = weight.flip(1)
-    mean, std = _constants(after)
-    bias = bias + (weight * mean).sum((1, 2, 3)) / after.scale
-    weight = weight * std / after.scale
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
-
-
-def _constants(transform: Transform) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation, double (3, 1, 1)."""
-    both = torch.tensor([transform.mean, transform.std], dtype=torch.float64)
-    return both[0].view(3, 1, 1), both[1].view(3, 1, 1)
 
 
 def stack(members: Mapping[str, Path]) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
@@ -203,11 +158,13 @@ def torchvision_weights(architecture: str, name: str) -> tuple[str, str]:
     try:
         enum = get_model_weights(_PUBLISHED_AS.get(architecture, architecture))
     except ValueError:
-        raise GraftError(f"torchvision has no weights for {architecture}.") from None
+        raise GraftError(
+            f"torchvision has no weights for {architecture}. Use another kind of weights."
+        ) from None
     if name not in enum.__members__:
         raise GraftError(
-            f"torchvision has no {architecture} weights {name!r}; it has "
-            f"{', '.join(enum.__members__)}."
+            f"torchvision has no {architecture} weights {name!r}. "
+            f"{nearest(name, list(enum.__members__))}"
         )
     url = enum[name].url
     return url, url.rsplit("-", 1)[1].split(".")[0]
@@ -235,7 +192,7 @@ def _new_names(backbone: Backbone, allow_new: Sequence[str]) -> set[str]:
             raise GraftError(
                 f"allow_new names {entry!r}, which is neither a block of {backbone.architecture} "
                 f"({', '.join(backbone.blocks)}) nor the beginning of a tensor's name (such as "
-                f"{_examples(backbone.tensors())})."
+                f"{_examples(backbone.tensors())}). Correct it."
             )
         names |= found
     return names

@@ -18,11 +18,11 @@ class Transform:
     to 0..255 values; `mean` and `std` are in the given channel order.
     """
 
-    size: int | None = None
-    scale: float = 1 / 255
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    channels: str = "RGB"
+    size: int | None
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: str
 
     @classmethod
     def from_dict(cls, values: dict) -> "Transform":

@@ -83,7 +83,7 @@ def overview(
         described.append(
             {
                 **{key: spec[key] for key in ("name", "title", "source")},
-                "architecture": settings["architecture"],
+                "architecture": settings["backbone"]["architecture"],
                 **{k: compared[metric][k] for k in ("n_samples", "n_groups", "majority_baseline")},
                 "best_on_val": max(mine, key=lambda row: _rank(row["val"][metric]))["mode"],
                 "test_rows": _test_rows(next(iter(next(iter(tables.values())).values()))),

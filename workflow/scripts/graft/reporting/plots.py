@@ -12,7 +12,7 @@ from graft.evaluation.warnings import collapse_warning, convergence_warning
 from graft.images.packs import open_parts
 from graft.reporting import counts, figures, tables
 from graft.reporting.findings import Findings
-from graft.training import selection
+from graft.training import schedule
 
 SHEET = 32
 MISTAKES = 8
@@ -42,7 +42,7 @@ def write(
         if (first := next(iter(findings.of(m, findings.fits).values()))["warm_up"]) in modes
     }
     figures.save_svg(
-        figures.learning_curves(histories, warm_up=warm_up, metric=selection.metric(select)),
+        figures.learning_curves(histories, warm_up=warm_up, metric=schedule.metric(select)),
         outputs.learning_curves,
     )
     figures.save_svg(figures.mode_comparison(findings.comparison), outputs.mode_comparison)
@@ -76,7 +76,7 @@ def warnings(findings: Findings) -> list[str]:
             convergence_warning(
                 findings.histories[mode, seed],
                 stopped_early=fit["stopped_early"],
-                metric=selection.metric(fit["select"]),
+                metric=schedule.metric(fit["select"]),
             ),
             collapse_warning(findings.metrics[mode, seed], findings.histories[mode, seed]),
         ):

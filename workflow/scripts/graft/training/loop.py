@@ -1,14 +1,14 @@
 """Training: one loop for every mode, on what comes after the cut.
 
-A mode differs from another only in where its weights come from and where its frozen prefix
-ends (see `architectures`). Each candidate of the tuning grid is trained in full; the best one by
-the declared metric on the validation rows, at its best epoch or its last, is the model (see
-`selection`).
+A mode differs from another only in the origin of its weights and in the end of its frozen prefix
+(see `architectures`). Each candidate of the tuning grid is trained in full; the best one by the
+selected metric on the validation rows, at its best or last epoch, is the model (see `schedule`).
+A mode that starts from the head of `feature_extraction` is LP-FT: linear probing, then fine-tuning
+(Kumar et al. 2022, arXiv:2202.10054).
 """
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,24 +19,24 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from graft.config.models import Hyperparameters
+from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
-from graft.models.network import Network, frozen_blocks
-from graft.training import sampling, selection
+from graft.models.network import Network, experts_of, frozen_blocks
+from graft.training import sampling, schedule
 from graft.training.batches import Batches
 
 EVALUATION_BATCH = 256
-PLATEAU_LEAST = 1e-4
-"""By how much a loss must fall to count as improved: the default of Keras' ReduceLROnPlateau."""
 
 
 @dataclass
 class Fit:
-    """What training found: `state` of the epoch that is the model, and how it was found."""
+    """The result of training: the `state` of the selected epoch, and how it was selected."""
 
     state: dict[str, torch.Tensor]
     history: pd.DataFrame
-    settings: dict
+    settings: Hyperparameters
     best_epoch: int
     best_value: float
     stopped_early: bool
@@ -44,10 +44,10 @@ class Fit:
 
 
 def build(
-    settings: dict,
+    settings: TrainSettings,
     *,
     classes: int,
-    image_size: int,
+    input_size: int,
     seed: int,
     source: dict[str, torch.Tensor] | None,
     head: dict[str, torch.Tensor] | None,
@@ -60,12 +60,12 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(
-            settings["architecture"],
-            settings["cut"],
-            settings["train"]["head"],
+            settings.backbone.architecture,
+            settings.cut,
+            settings.train.head,
             classes,
-            image_size,
-            experts=settings.get("experts"),
+            input_size,
+            experts=experts_of(settings.backbone),
             skip_init=source is not None,
         )
     own = network.backbone.tensors()
@@ -76,7 +76,7 @@ def build(
         "imported": len(imported),
         "of": len(own),
         "not_imported": sorted(set(own) - set(imported)),
-        "frozen_blocks": frozen_blocks(network.backbone, settings["cut"]),
+        "frozen_blocks": frozen_blocks(network.backbone, settings.cut),
         "head": "random" if head is None else "warm-up",
     }
     return network, report
@@ -86,7 +86,7 @@ def fit(
     make_network: Callable[[], Network],
     train: Batches,
     val: Batches,
-    settings: dict,
+    settings: Hyperparameters,
     *,
     transferred: bool,
     seed: int,
@@ -104,7 +104,7 @@ def fit(
     called with the epoch and what was measured, prefixed with the candidate's number, `after`
     with the network of each candidate when it has been trained.
     """
-    candidates = _candidates(settings, transferred)
+    candidates = schedule.candidates(settings, transferred)
     state = _resume(checkpoint, identity)
     reports, best = state["reports"], state["best"]
     for index in range(len(reports), len(candidates)):
@@ -123,10 +123,10 @@ def fit(
         def save(run: _Candidate = run, best: dict | None = best) -> None:
             _save_checkpoint(checkpoint, identity, reports, best, run.state_dict())
 
-        def tell(row: dict, index: int = index) -> None:
+        def log(row: dict, index: int = index) -> None:
             on_epoch(row["epoch"], {f"candidate_{index}.{name}": row[name] for name in row})
 
-        run.train(tell, save)
+        run.train(log, save)
         after(run.network)
         reports.append(run.report())
         if run.kept is not None and (best is None or run.kept["rank"] > best["rank"]):
@@ -135,7 +135,7 @@ def fit(
     if best is None:
         raise GraftError(
             "the training loss is not finite at any learning rate tried "
-            f"({', '.join(str(c['lr']) for c in candidates)}); lower train.lr."
+            f"({', '.join(str(c.lr) for c in candidates)}); lower train.lr."
         )
     return Fit(
         state=best["state"],
@@ -154,48 +154,9 @@ def check_classes(labels: np.ndarray, classes: list[str], key: str) -> None:
     missing = [name for name, count in zip(classes, counts, strict=True) if not count]
     if missing:
         raise GraftError(
-            f"{key}: no training sample is left of {', '.join(missing[:5])}; give that class more "
-            "pictures or drop it from the data set."
+            f"{key}: no training sample is left of {', '.join(missing[:5])}. Add pictures of that "
+            "class, or drop it from the data set."
         )
-
-
-def learning_rate_factor(settings: dict, epoch: int, step: int, drops: int = 0) -> float:
-    """What the base rates are multiplied with in `epoch` (from 0) at update `step` (from 0).
-
-    `settings` holds `schedule`, `epochs` and `lr`; `drops` is what `plateau_drops` says of the
-    epochs so far, for the schedule `plateau`. Its `min_lr` bounds the rate of the head, `lr`;
-    transferred layers stay in proportion.
-    """
-    schedule = settings["schedule"]
-    match schedule["name"]:
-        case "step":
-            return schedule["gamma"] ** (epoch // schedule["step_size"])
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * epoch / settings["epochs"]))
-        case "time":
-            return 1 / (1 + schedule["decay"] * step)
-        case "plateau":
-            least = min(1.0, schedule["min_lr"] / settings["lr"])
-            return max(schedule["gamma"] ** drops, least)
-    return 1.0
-
-
-def plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """How often the rate has been lowered after epochs with these validation losses.
-
-    It is, whenever `patience` (>= 1) epochs in a row have not brought the loss below its lowest by
-    more than PLATEAU_LEAST; the count then starts again, the lowest loss stands. This is Keras'
-    ReduceLROnPlateau with its defaults (no cooldown), told by the history alone.
-    """
-    lowest, waited, drops = math.inf, 0, 0
-    for loss in losses:
-        if loss < lowest - PLATEAU_LEAST:
-            lowest, waited = loss, 0
-        else:
-            waited += 1
-        if waited >= patience:
-            drops, waited = drops + 1, 0
-    return drops
 
 
 @torch.inference_mode()
@@ -229,7 +190,7 @@ class _Candidate:
         self,
         network: Network,
         data: tuple[Batches, Batches],
-        settings: dict,
+        settings: Hyperparameters,
         *,
         transferred: bool,
         seed: tuple[int, int],
@@ -248,27 +209,27 @@ class _Candidate:
 
     @property
     def stopped_early(self) -> bool:
-        patience = self.settings["patience"]
+        patience = self.settings.patience
         return (
             patience is not None
             and self.best is not None
             and self.epoch - self.best["epoch"] >= patience
         )
 
-    def train(self, tell: Callable[[dict], None], save: Callable[[], None]) -> None:
-        epochs = self.settings["epochs"]
+    def train(self, log: Callable[[dict], None], save: Callable[[], None]) -> None:
+        epochs = self.settings.epochs
         with tqdm(total=epochs, initial=self.epoch, desc="epochs") as bar:
             while self.epoch < epochs and not self.stopped_early and not self.diverged:
                 row = self._epoch()
                 bar.update()
                 bar.set_postfix(val=f"{row['val_accuracy']:.3f}")
-                tell(row)
+                log(row)
                 save()
 
     def report(self) -> dict:
         return {
-            "lr": self.settings["lr"],
-            "transferred_lr_scale": self.settings["transferred_lr_scale"],
+            "lr": self.settings.lr,
+            "transferred_lr_scale": self.settings.transferred_lr_scale,
             "epochs": self.epoch,
             "best_epoch": self.kept["epoch"] if self.kept else None,
             "val": self.kept["value"] if self.kept else None,
@@ -315,15 +276,15 @@ class _Candidate:
         """One epoch's training rows; returns their mean loss and accuracy."""
         self.network.train()
         rows = sampling.epoch_rows(
-            self.train_batches.labels, self.settings["balance"], seed=self.seed[0], rng=rng
+            self.train_batches.labels, self.settings.balance, seed=self.seed[0], rng=rng
         )
-        steps = math.ceil(len(rows) / self.settings["batch_size"])
+        steps = math.ceil(len(rows) / self.settings.batch_size)
         losses = [row["val_loss"] for row in self.history]
-        drops = plateau_drops(losses, self.settings["schedule"]["patience"])
+        drops = schedule.plateau_drops(losses, self.settings.schedule.patience)
         total, right = 0.0, 0
         for step, indices in enumerate(np.array_split(rows, steps)):
             done = self.epoch * steps + step
-            factor = learning_rate_factor(self.settings, self.epoch, done, drops)
+            factor = schedule.learning_rate_factor(self.settings, self.epoch, done, drops)
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * factor
             inputs, labels = self.train_batches.read(indices, rng)
@@ -344,18 +305,18 @@ class _Candidate:
             return self.network(inputs)
         except ValueError as error:  # a batch norm with one value has no variance
             raise GraftError(
-                f"a batch of {len(inputs)} is too small for this network at this size ({error}); "
-                "raise train.batch_size or the data set's image_size."
+                f"train.batch_size: a batch of {len(inputs)} is too small for this network at this "
+                f"size ({error}). Raise train.batch_size or the data set's packed_size."
             ) from None
 
     def _keep(self, row: dict) -> None:
         """Remember the best epoch, and the weights of the one that would be the model."""
-        select = self.settings["select"]
+        select = self.settings.select
         if self.diverged:
             if select == "last":
                 self.kept = None
             return
-        rank = selection.rank(row, select)
+        rank = schedule.rank(row, select)
         better = self.best is None or rank > self.best["rank"]
         if better:
             self.best = {"rank": rank, "epoch": row["epoch"]}
@@ -363,47 +324,38 @@ class _Candidate:
             self.kept = {
                 "rank": rank,
                 "epoch": row["epoch"],
-                "value": row[f"val_{selection.metric(select)}"],
+                "value": row[f"val_{schedule.metric(select)}"],
                 "state": {
                     k: v.detach().cpu().clone() for k, v in _trainable_state(self.network).items()
                 },
             }
 
 
-def _candidates(settings: dict, transferred: bool) -> list[dict]:
-    """The tuning grid, as complete settings. The scale only matters to transferred layers."""
-    grid = dict(settings["tune"])
-    if not transferred:
-        grid.pop("transferred_lr_scale", None)
-    return [
-        {**settings, **dict(zip(grid, values, strict=True))}
-        for values in itertools.product(*grid.values())
-    ]
-
-
-def _optimizer(network: Network, settings: dict, transferred: bool) -> torch.optim.Optimizer:
+def _optimizer(
+    network: Network, settings: Hyperparameters, transferred: bool
+) -> torch.optim.Optimizer:
     """Two parameter groups: the transferred layers at their scaled rate, and the head.
 
     Fused optimizers read each weight once: a fourth of the time of an update on a CPU.
     """
-    scale = settings["transferred_lr_scale"] if transferred else 1.0
+    scale = settings.transferred_lr_scale if transferred else 1.0
     layers = network.transferred_parameters()
-    groups = [{"params": list(network.head.parameters()), "lr": settings["lr"]}]
+    groups = [{"params": list(network.head.parameters()), "lr": settings.lr}]
     if layers and scale > 0:
-        groups.insert(0, {"params": layers, "lr": settings["lr"] * scale})
+        groups.insert(0, {"params": layers, "lr": settings.lr * scale})
     elif layers:
         network.freeze_suffix()
-    spec = settings["optimizer"]
-    decay, momentum = spec["weight_decay"], spec["momentum"]
-    match spec["name"]:
+    spec = settings.optimizer
+    decay, momentum = spec.weight_decay, spec.momentum
+    match spec.name:
         case "adam":
             return torch.optim.Adam(groups, weight_decay=decay, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(
-                groups, alpha=spec["alpha"], weight_decay=decay, momentum=momentum
+                groups, alpha=spec.alpha, weight_decay=decay, momentum=momentum
             )
     return torch.optim.SGD(
-        groups, momentum=momentum, weight_decay=decay, nesterov=spec["nesterov"], fused=True
+        groups, momentum=momentum, weight_decay=decay, nesterov=spec.nesterov, fused=True
     )
 
 
