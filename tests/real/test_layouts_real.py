@@ -7,12 +7,12 @@ from collections import Counter
 import h5py
 import numpy as np
 import pytest
+from builders import build_rows, read_layout
 from conftest import KIT, needs_kit
 
 from graft.core.raw_names import raw_name
-from graft.datasets import containers, samples, table
+from graft.datasets import containers, table
 from graft.datasets.layouts.fer2013 import EMOTIONS
-from graft.datasets.table import build
 from graft.download import mirrors
 from graft.download.archives import Archive
 from graft.images import crop, pack
@@ -45,8 +45,8 @@ def fer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def structured(mnist):
-    rows = samples.rows("mnist", mnist, label="digit")
-    return build(rows, mnist, split=SPLIT, shards={"train": 2})
+    rows = read_layout("mnist", mnist, "digit")
+    return build_rows(rows, mnist, split=SPLIT, shards={"train": 2})
 
 
 def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, structured):
@@ -88,8 +88,8 @@ def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
 
 
 def test_fer2013_has_its_splits_and_its_repeats_are_reported(fer):
-    rows = samples.rows("fer2013", fer, label="emotion")
-    frame, counts = build(rows, fer, split=SPLIT, shards={})
+    rows = read_layout("fer2013", fer, "emotion")
+    frame, counts = build_rows(rows, fer, split=SPLIT)
     with gzip.open(KIT / "fer2013" / "fer2013.csv.gz", "rt", newline="") as file:
         published = list(csv.DictReader(file))
     usage = Counter(row["Usage"] for row in published)

@@ -5,10 +5,10 @@ import shutil
 from collections import Counter
 
 import pytest
+from builders import build_rows, read_layout
 from conftest import KIT, needs_kit
 
-from graft.datasets import samples
-from graft.datasets.table import build, check_sample
+from graft.datasets.table import check_sample
 from graft.download.archives import Archive
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
@@ -18,7 +18,7 @@ pytestmark = needs_kit
 
 def test_wikis_metadata_filter_keeps_the_well_known_rows():
     path = KIT / "imdb-wiki" / "wiki.mat"
-    rows = list(samples.rows("imdb_wiki", {"wiki.mat": path}, label="sex"))
+    rows = read_layout("imdb_wiki", {"wiki.mat": path}, "sex")
     assert Counter(row.drop_reason for row in rows) == {
         "": 38_138,
         "low_face_score": 19_335,
@@ -43,8 +43,8 @@ def lfw(tmp_path_factory):
 
 
 def test_lfw_by_sex_is_split_by_person_and_by_label(lfw):
-    rows = samples.rows("lfw", lfw, label="sex")
-    frame, counts = build(rows, lfw, split=SPLIT, shards={"train": 2})
+    rows = read_layout("lfw", lfw, "sex")
+    frame, counts = build_rows(rows, lfw, split=SPLIT, shards={"train": 2})
     assert counts["published"] == counts["kept"] == 2968 and counts["dropped"] == {}
     labels = Counter(frame["label"])
     assert labels == {"male": 2291, "female": 677}
@@ -62,8 +62,8 @@ def test_lfw_by_sex_is_split_by_person_and_by_label(lfw):
 
 
 def test_lfw_by_identity_has_every_class_in_training(lfw):
-    rows = samples.rows("lfw", lfw, label="identity", options={"min_pictures": 4})
-    frame, counts = build(rows, lfw, split=SPLIT, shards={})
+    rows = read_layout("lfw", lfw, "identity", min_pictures=4)
+    frame, counts = build_rows(rows, lfw, split=SPLIT)
     assert counts["published"] == 2968
     assert counts["kept"] + counts["dropped"]["too_few_pictures"] == 2968
     classes = set(frame[frame["drop_reason"] == ""]["label"])
