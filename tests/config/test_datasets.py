@@ -33,7 +33,10 @@ def test_only_folders_of_sets_that_are_needed_are_looked_at():
         ({"mine": {"layout": None}}, r"datasets\.mine\.layout is missing\. Add it, or name"),
         ({"both": {"label": "class"}}, r"datasets\.both has both merge and label"),
         ({"both": {"options": {"group": "(a)"}}}, "has both merge and options"),
-        ({"both": {"merge": ["mine", "mroe"]}}, "'mroe', which is not defined\. Did you mean more"),
+        (
+            {"both": {"merge": ["mine", "mroe"]}},
+            r"'mroe', which is not defined\. Did you mean more",
+        ),
         ({"both": {"merge": ["mine", "both"]}}, "names both, which is merged itself"),
         (
             {"both": {"merge": ["mine"]}},

@@ -60,7 +60,6 @@ def test_own_pictures_from_a_folder_and_a_zip_file_to_the_report(tmp_path):
     assert set(frame["archive"]) == {"mine/mine.tar", "more/more.tar"}
     assert (project.results / "experiments/both/plots/summary.html").exists()
 
-    assert "Nothing to be done" in project.snakemake()
     os.utime(photos / "disc/0.png", (1, 1))
     photos = photos.rename(tmp_path / "moved")
     config["datasets"]["mine"]["files"]["mine.tar"]["folder"] = str(photos)
@@ -94,7 +93,7 @@ def test_the_digits_become_packs_and_come_out_of_the_store(tmp_path):
     shutil.copytree(first.folder, second, ignore=shutil.ignore_patterns("results", ".snakemake"))
     Project(second, store=first.store, overlays=[overlay]).snakemake(target)
     assert files(second, *wanted) == made
-    # Files whose names have no suffix are stored and vouched for like all others.
+    # Files whose names have no suffix are stored and verified like all others.
     assert {path.name: path.stat().st_mtime_ns for path in first.store.iterdir()} == before
     assert list(verify.verify_store(first.store)) == []
     assert list(verify.verify_results(second / "results")) == []

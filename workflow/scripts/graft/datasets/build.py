@@ -36,7 +36,7 @@ class Counts(TypedDict):
 
 
 class _Picture(NamedTuple):
-    """Where a picture's bytes lie; `content` is the sha256 of its bytes, or of its pixels where a
+    """Where a picture's bytes are; `content` is the sha256 of its bytes, or of its pixels where a
     container holds those instead of image files."""
 
     sample_id: str

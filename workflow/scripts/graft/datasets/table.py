@@ -1,4 +1,4 @@
-"""data_file.csv: every published sample, where its picture lies, and its split or drop reason.
+"""data_file.csv: every published sample, where its picture is, and its split or drop reason.
 
 One row for each sample that the publisher lists:
 

@@ -94,24 +94,24 @@ def _by_folder(archive: str, contents: _Contents) -> Iterator[Candidate]:
     splits = _splits(contents, top)
     depth = 2 if splits else 1  # of the class folders below the top
 
-    def way(name: str) -> tuple[str, ...]:
-        """The folders from the top to the class folder of a file, as far as there are any."""
+    def folders_of(name: str) -> tuple[str, ...]:
+        """The folders from the top to the class folder of a file or folder."""
         return tuple(name[len(top) :].split("/")[:-1][:depth]) if name.startswith(top) else ()
 
-    filled = {way(name) for name in contents.pictures}
+    filled = {folders_of(name) for name in contents.pictures}
     if not any(len(folders) == depth for folders in filled):
         raise GraftError(
             f"{contents.path}: it has no class folder with pictures. Sort the pictures into a "
             "folder for each class, or add a table of their labels."
         )
     for name in contents.folders:
-        folders = way(name)
+        folders = folders_of(name)
         if len(folders) == depth and folders not in filled and (not splits or folders[0] in splits):
             raise GraftError(
                 f"{contents.path}: the class folder {name} has no picture. Add some, or remove it."
             )
     for name in contents.pictures:
-        folders = way(name)
+        folders = folders_of(name)
         if len(folders) < depth:
             yield Candidate(archive, name, drop_reason="no_label")
         else:
@@ -144,7 +144,7 @@ def _splits(contents: _Contents, top: str) -> dict[str, str]:
 
 
 def _head(name: str, folder: str = "") -> str:
-    """The first folder on the way from `folder` to a file; "" if it is there or above."""
+    """The first folder between `folder` and a file; "" if there is none."""
     head, slash, _ = name.removeprefix(folder).partition("/")
     return head if slash else ""
 
