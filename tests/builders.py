@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from conftest import TRAIN
+from PIL import Image
 
 from graft.config import datasets, stages
 from graft.config.models import Head, Hyperparameters
@@ -141,6 +142,19 @@ def jpeg(value):
     ok, data = cv2.imencode(".jpg", np.full((8, 8, 3), value, np.uint8))
     assert ok
     return data.tobytes()
+
+
+def smooth(level, height=60, width=60):
+    """A picture that JPEG hardly changes, identified by its level of red."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([np.full_like(x, level), x % 128, y % 128], axis=2).astype(np.uint8)
+
+
+def encoded(image, format="JPEG", **options):
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format, quality=95, **options)
+    return file.getvalue()
 
 
 def grey(values):

@@ -1,4 +1,4 @@
-"""Seals: no change to a sealed file, or to the seal itself, goes unnoticed."""
+"""Seals: every change of a sealed file, or of the seal itself, is an error."""
 
 import json
 
@@ -18,7 +18,7 @@ def sealed(tmp_path):
         {"pack": artefact},
         stage="pack",
         recipe={"settings": {}},
-        inputs={"faces": ["ab"]},
+        inputs={"crops": ["ab"]},
         results={"rows": 5},
         run={"seconds": 0.1},
     )
@@ -41,7 +41,7 @@ DAMAGE = {
 }
 
 
-def test_a_whole_file_passes_and_its_results_are_read(sealed):
+def test_an_unchanged_file_passes_and_its_results_are_read(sealed):
     artefact, seal = sealed
     (record,), (sha256,) = seals.check([artefact], [seal])
     assert record["rows"] == 5
@@ -50,26 +50,30 @@ def test_a_whole_file_passes_and_its_results_are_read(sealed):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["artefact", "seal"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_any_damage_is_refused_in_one_sentence(sealed, which, damage):
+def test_any_damage_is_refused_in_one_line(sealed, which, damage):
     DAMAGE[damage](sealed[which])
     with pytest.raises(GraftError, match=sealed[which].name) as caught:
         seals.check([sealed[0]], [sealed[1]])
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_no_seal_covers_is_refused(sealed, tmp_path):
+def test_a_file_without_a_seal_is_refused(sealed, tmp_path):
     other = tmp_path / "other.h5"
     other.write_bytes(b"x")
     with pytest.raises(GraftError, match="has no seal"):
         seals.check([other], [sealed[1]])
 
 
-def test_a_result_changed_by_hand_is_noticed(sealed):
+def test_a_result_changed_by_hand_is_refused(sealed):
     record = json.loads(sealed[1].read_text())
     record["rows"] = 6
     sealed[1].write_text(json.dumps(record))
     with pytest.raises(GraftError, match="damaged"):
         seals.read(sealed[1])
+    for other in ("[]", "{}", '{"seal": []}'):
+        sealed[1].write_text(other)
+        with pytest.raises(GraftError, match="damaged"):
+            seals.read(sealed[1])
 
 
 def test_the_identity_follows_the_bytes_read_and_the_recipe():

@@ -82,7 +82,7 @@ def test_many_faces_at_once_equal_one_by_one():
 def test_degenerate_landmarks_are_flagged_and_refused(points):
     matrices = align.similarity(np.stack([FACE, points]), align.template(64))
     assert align.degenerate(matrices).tolist() == [False, True]
-    with pytest.raises(GraftError, match="cannot be aligned"):
+    with pytest.raises(ValueError, match="landmarks coincide or are not finite"):
         align.crop(np.zeros((100, 100, 3), np.uint8), matrices[1], 64)
 
 

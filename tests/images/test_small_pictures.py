@@ -21,7 +21,7 @@ def packed(folder, archives, layout, label, size, **options):
     pictures = {}
     for split in SPLITS:
         rows = table.kept(frame, split, 0)
-        crop.extract(rows, archives, folder / "f.h5", crop="whole", size=size, recipe={})
+        crop.extract(rows, archives, folder / "f.h5", crop.Cropper(size), recipe={})
         pack.write(
             folder / "f.h5",
             folder / "p.h5",
@@ -81,4 +81,4 @@ def test_a_container_that_has_changed_is_noticed_by_the_crop_stage(tmp_path):
     mnist_pair(tmp_path, "x", [0, 1] * 10, RNG.integers(0, 256, (20, 4, 4)))
     rows = table.kept(frame, "train", 0)
     with pytest.raises(GraftError, match="bytes in the archive are not those of sample"):
-        crop.extract(rows, archives, tmp_path / "f.h5", crop="whole", size=4, recipe={})
+        crop.extract(rows, archives, tmp_path / "f.h5", crop.Cropper(4), recipe={})

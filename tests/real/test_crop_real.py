@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 from conftest import KIT, needs_kit
 
+from graft.config.datasets import Detector
 from graft.core import hdf5
 from graft.datasets.table import sample_id
 from graft.download.archives import Archive, members
-from graft.images import align, crop, detect, packs
+from graft.images import align, crop, packs
 from graft.images import pack as packing
+from graft.images.decode import decode
+from graft.images.detectors.mtcnn import MTCNN
 
 EVERY = 15
 CENTRE = "68 68 182 182"  # LFW's pictures are 2.2 times the box of the person they are named after
@@ -40,7 +43,7 @@ def lfw(tmp_path_factory):
 @pytest.fixture(scope="module")
 def extracted(lfw, tmp_path_factory):
     path = tmp_path_factory.mktemp("faces") / "test-00.h5"
-    counted = crop.extract(*lfw, path, crop="aligned_face", size=160, recipe={})
+    counted = crop.extract(*lfw, path, crop.Cropper(160, Detector()), recipe={})
     return path, counted
 
 
@@ -51,8 +54,8 @@ def test_every_photograph_of_lfw_has_a_face(lfw, extracted):
 
 def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted):
     with hdf5.open(extracted[0], "crop") as file:
-        crops = hdf5.memmap(file["images"])
-    found = detect.DETECTORS["mtcnn"]().detect(list(crops))
+        crops = hdf5.memmap(file["images"], "crop")
+    found = MTCNN("cpu").detect(list(crops))
     target = align.template(160)
     landmarks = np.stack(
         [some.landmarks[crop.nearest(some, np.array([40, 40, 120, 135]))] for some in found]
@@ -77,12 +80,12 @@ def test_the_crops_become_a_pack(extracted, tmp_path):
     path, counted = extracted
     with hdf5.open(path, "crop") as file:
         classes = sorted(set(hdf5.read_strings(file, "label").tolist()))
-    options = {"image_size": 64, "grayscale": True, "equalize": True, "recipe": {}}
+    options = {"packed_size": 64, "grayscale": True, "equalize": True, "recipe": {}}
     packed = packing.write(path, tmp_path / "pack.h5", classes=classes, **options)
     pack = packs.Pack(tmp_path / "pack.h5")
     assert packed["rows"] == len(pack) == counted["kept"]
-    assert pack.images.shape[1:] == (64, 64, 1)
-    means = pack.images.mean(axis=(1, 2, 3))  # equalised, but for those with much grey border
+    assert pack.array.shape[1:] == (64, 64, 1)
+    means = pack.array.mean(axis=(1, 2, 3))  # equalised, but for those with much grey border
     assert np.median(abs(means - 127.5)) < 2
 
 
@@ -94,11 +97,11 @@ def test_faces_in_whole_photographs_are_found():
         for name, offset, size in members(tar):
             by_name[name.rsplit("/", 1)[-1]] = archive.read(offset, size)
     for name in sorted(name for name in by_name if name.endswith(".xml")):
-        pictures.append(crop.decode(by_name[name.replace(".xml", ".jpg")]))
+        pictures.append(decode(by_name[name.replace(".xml", ".jpg")]))
         edges = ("xmin", "ymin", "xmax", "ymax")
         objects = ElementTree.fromstring(by_name[name]).iter("object")
         truth.append([[float(o.find(f"bndbox/{edge}").text) for edge in edges] for o in objects])
-    found = detect.DETECTORS["mtcnn"](min_face=0.0).detect(pictures)
+    found = MTCNN("cpu", min_face=0.0).detect(pictures)
     pairs = list(zip(found, truth, strict=True))
     hits = sum(_overlap(some.boxes, np.array(box)) > 0.5 for some, true in pairs for box in true)
     total, detections = sum(map(len, truth)), sum(map(len, found))

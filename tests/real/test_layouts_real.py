@@ -68,7 +68,7 @@ def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, struc
 def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
     frame, _ = structured
     rows = table.kept(frame, "val", 0).head(1000)
-    crop.extract(rows, mnist, tmp_path / "f.h5", crop="whole", size=28, recipe={})
+    crop.extract(rows, mnist, tmp_path / "f.h5", crop.Cropper(28), recipe={})
     classes = table.classes(frame)
     assert classes == list("0123456789")
     pack.write(

@@ -1,4 +1,4 @@
-"""Writing files so that they appear whole or not at all."""
+"""Atomic writes, digests and JSON."""
 
 import contextlib
 import hashlib
@@ -15,17 +15,15 @@ JsonValue: TypeAlias = Any
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+    """Yield a temporary path beside `path`, with its suffix; rename it when the block succeeds.
 
-    The rename replaces whatever stands at `path`, a symlink into the store included: the
-    file that the link points at is never opened for writing. The suffix is kept, because
-    some writers choose their format by it.
+    A symlink at `path` is replaced; the file that it points to (in the store) does not change.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.iterdir():  # by a process that was killed
-        if re.fullmatch(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}", left.name):
-            left.unlink(missing_ok=True)
+    for other in path.parent.iterdir():  # temporary files of killed processes
+        if re.fullmatch(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}", other.name):
+            other.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -42,22 +40,22 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def canonical_json(value) -> str:
+def canonical_json(value: JsonValue) -> str:
     """JSON text that is equal for equal values: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value) -> str:
+def digest(value: JsonValue) -> str:
     """Hex sha256 of a JSON value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def json_text(value) -> str:
-    """JSON text for people: indented, with sorted keys."""
+def json_text(value: JsonValue) -> str:
+    """Indented JSON text with sorted keys."""
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def write_json(path: str | os.PathLike, value) -> None:
-    """Write a JSON value as `json_text`, whole or not at all."""
+def write_json(path: str | os.PathLike, value: JsonValue) -> None:
+    """Write a JSON value as `json_text`, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json_text(value), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""HDF5 files that a reader can map: written whole, with equal bytes for equal contents.
+"""HDF5 files with equal bytes for equal contents, whose arrays can be memory-mapped.
 
-Arrays lie contiguous and uncompressed, so `memmap` hands them to any number of processes
-through one page cache, and HDF5 itself is needed only to find out where they start.
+Arrays are contiguous and uncompressed, so any number of processes share one page cache (`memmap`),
+and HDF5 is needed only for the offsets.
 """
 
 import contextlib
@@ -12,35 +12,34 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from graft.core.errors import GraftError
-from graft.core.files import atomic, canonical_json
+from graft.core.errors import damaged
+from graft.core.files import JsonValue, atomic, canonical_json
 from graft.core.version import VERSION
 
-# One version of the format for all writers, or the bytes would depend on the library's.
-# Locks are needless, as no file is ever changed, and fail on some network file systems.
 FORMAT = ("v110", "v110")
+"""The version of the format; the bytes would otherwise depend on the version of the library."""
 
 
 @contextlib.contextmanager
-def create(path: str | os.PathLike, recipe: dict | None = None) -> Iterator[h5py.File]:
-    """Yield a new file; it appears at `path`, complete, when the block succeeds.
+def create(path: str | os.PathLike, recipe: JsonValue) -> Iterator[h5py.File]:
+    """Yield a new file, with the attributes `graft_version` and `recipe` (canonical JSON).
 
-    Its attributes are `graft_version` and, if given, `recipe` as canonical JSON.
+    It appears at `path` when the block succeeds.
     """
     with (
         atomic(path) as temporary,
+        # Without locks: files never change, and some network file systems have none.
         h5py.File(temporary, "w", libver=FORMAT, locking=False, track_order=False) as file,
     ):
         file.attrs["graft_version"] = VERSION
-        if recipe is not None:
-            file.attrs["recipe"] = canonical_json(recipe)
+        file.attrs["recipe"] = canonical_json(recipe)
         yield file
 
 
 def contiguous(
     file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike
 ) -> h5py.Dataset:
-    """Make a contiguous, uncompressed dataset, to be filled in whole by slices."""
+    """A new contiguous, uncompressed dataset, of which every element has to be written."""
     return file.create_dataset(name, shape, dtype, track_times=False, fill_time="never")
 
 
@@ -50,47 +49,41 @@ def write(file: h5py.File, name: str, values: np.ndarray) -> None:
 
 
 def write_strings(file: h5py.File, name: str, values: Iterable[str]) -> None:
-    """Write strings as fixed-length UTF-8 (n,), as many bytes each as the longest has."""
+    """Write strings as UTF-8 (n,) of the length of the longest."""
     encoded = [value.encode() for value in values]
     dtype = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
     contiguous(file, name, (len(encoded),), dtype)[...] = np.array(encoded, dtype=dtype)
 
 
 def read_strings(file: h5py.File, name: str) -> np.ndarray:
-    """Strings that `write_strings` wrote: unicode (n,)."""
+    """Read strings that `write_strings` wrote: unicode (n,)."""
     return np.char.decode(file[name][...], "utf-8")
 
 
 @contextlib.contextmanager
-def open(path: str | os.PathLike, stage: str = "") -> Iterator[h5py.File]:
-    """Open a file for reading; raise GraftError if it is missing, damaged or of another kind.
-
-    `stage` names who makes such files, for the message. A missing dataset or attribute that
-    is asked for within the block counts as another kind of file.
-    """
-    remedy = f"run the {stage} stage again (-R {stage})" if stage else "make it again"
+def open(path: str | os.PathLike, stage: str) -> Iterator[h5py.File]:
+    """Open a file that a stage wrote; raise GraftError if it is missing or damaged, or lacks a
+    dataset or an attribute that the block reads."""
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except FileNotFoundError:
-        raise GraftError(f"{path} is missing: {remedy}.") from None
+        raise damaged(path, "the file is missing", stage) from None
     except OSError as error:
-        raise GraftError(f"{path} is damaged or no HDF5 file ({error}): {remedy}.") from error
+        raise damaged(path, f"the file is damaged or not HDF5 ({error})", stage) from error
     except KeyError as error:
-        raise GraftError(f"{path} lacks what this stage reads ({error}): {remedy}.") from error
+        raise damaged(path, f"the file lacks an entry ({error})", stage) from error
 
 
-def memmap(dataset: h5py.Dataset) -> np.ndarray:
-    """Map a contiguous dataset of an open file, read only; stays valid when the file closes.
+def memmap(dataset: h5py.Dataset, stage: str) -> np.ndarray:
+    """Map a contiguous dataset of an open file, read only; stays valid when the file is closed.
 
-    Raises GraftError if the dataset is stored in another way, or ends beyond the file.
+    Raises GraftError if the dataset is not contiguous or ends beyond the file.
     """
     path, offset = Path(dataset.file.filename), dataset.id.get_offset()
     if dataset.size == 0:
         return np.zeros(dataset.shape, dataset.dtype)
     end = (offset or 0) + dataset.size * dataset.dtype.itemsize
     if offset is None or path.stat().st_size < end:
-        raise GraftError(
-            f"{path}: {dataset.name} is not stored contiguous and whole; make the file again."
-        )
+        raise damaged(path, f"{dataset.name} is not stored contiguously and completely", stage)
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)

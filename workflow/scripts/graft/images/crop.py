@@ -1,37 +1,40 @@
-"""Crops: one square for every sample of a part, or a reason why there is none.
+"""Crops: one square of fixed size from every picture of a part, or the reason why there is none.
 
 The file of a part holds, in the rows' order: `images` uint8 (n, size, size, 3) RGB, contiguous;
 `sample_id`, `label` and `group` (n,), fixed-length UTF-8; `landmarks` float32 (n, 5, 2), `score`
-float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN where the crop
-needs no detector; `dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and
-`graft_version`.
+float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN without a detector;
+`dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`.
 
-Reasons: `unreadable` (no whole picture in a known format), `no_face`, `low_detection_score`,
+Reasons: `unreadable` (damaged, or of an unknown format), `no_face`, `low_detection_score`,
 `degenerate_landmarks`.
 """
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeAlias, TypedDict
 
+import h5py
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from graft.config import datasets
 from graft.core import hdf5
-from graft.core.errors import GraftError
-from graft.core.errors import nearest as nearest_name
+from graft.core.errors import GraftError, damaged
+from graft.core.files import JsonValue
 from graft.datasets import containers
 from graft.datasets.table import check_sample, sample_name
 from graft.download.archives import Archive
 from graft.images import align
 from graft.images.decode import decode, windows
-from graft.images.detect import DETECTORS, Faces
+from graft.images.detect import DETECTORS, Detector, Faces, areas, intersections
 
-CROPS = ("aligned_face", "whole")
+ENOUGH = 20
+"""If none of so many pictures, drawn at random, has a face, the detector fails on all of them."""
+
 COPY_ROWS = 64
 
 
@@ -44,167 +47,163 @@ class Crop(NamedTuple):
     box: np.ndarray
 
 
+class Counts(TypedDict):
+    """Numbers of pictures; `dropped` by reason."""
+
+    rows: int
+    kept: int
+    dropped: dict[str, int]
+
+
+class _Row(NamedTuple):
+    """What is read of a row of data_file.csv."""
+
+    sample_id: str
+    label: str
+    group: str
+    archive: str
+    member: str
+    offset: int
+    size: int
+    box: str
+
+
+_Kept: TypeAlias = tuple[_Row, np.ndarray, float, np.ndarray]
+_Dropped: TypeAlias = tuple[str, str]
+
+
 class Cropper:
-    """Cuts one square out of each picture, as `extract`'s arguments of the same names say."""
+    """Cuts one square of `size` x `size` pixels out of each picture.
+
+    detector: the settings of the detector that finds the face to align (see `align.crop`), or None
+    for the central square of the whole picture. device: where the detector runs, `cpu` or `cuda`.
+
+    Raises GraftError if the detector is `none` or unknown.
+    """
 
     def __init__(
-        self,
-        crop: str,
-        size: int,
-        *,
-        detector: str = "mtcnn",
-        min_score: float = 0.9,
-        margin: float = 1.0,
-        batch_size: int = 32,
-        device: str = "cpu",
+        self, size: int, detector: datasets.Detector | None = None, *, device: str = "cpu"
     ):
-        if crop not in CROPS:
-            raise GraftError(f"crop is {crop!r}. {nearest_name(crop, CROPS)}")
-        if crop == "aligned_face" and detector == "none":
-            raise GraftError(
-                "crop is aligned_face but detector.name is none. Name a detector, or set crop: "
-                "whole."
-            )
-        self.size, self.min_score = size, min_score
-        self.detector = None
-        if crop == "aligned_face":
-            self.template = align.template(size, margin)
-            self.detector = DETECTORS[detector](device, batch_size=batch_size)
+        self.size, self.settings = size, detector or datasets.Detector(name="none")
+        self._detector: Detector | None = None
+        if detector is not None:
+            self._template = align.template(size, detector.margin)
+            try:
+                build = DETECTORS[detector.name]
+            except KeyError:
+                raise GraftError(
+                    f"detector.name is {detector.name!r}, but crop: aligned_face needs a detector. "
+                    "Set it to mtcnn, or set crop: whole."
+                ) from None
+            self._detector = build(device, batch_size=detector.batch_size)
 
     def __call__(
-        self, images: Sequence[np.ndarray], priors: Sequence[np.ndarray | None]
+        self,
+        images: Sequence[np.ndarray | None],
+        priors: Sequence[np.ndarray | None] | None = None,
     ) -> list[Crop | str]:
-        """The crop of each picture uint8 (h, w, 3), or why there is none.
+        """The crop of each picture uint8 (h, w, 3), or the reason why there is none.
 
-        priors: for each, the box (4,) in which the face is expected, or None.
+        images: None for a picture that cannot be decoded. priors: for each picture the box (4,) in
+        which the face is expected, or None. Of several faces the one `nearest` to it is cropped.
         """
-        if self.detector is None:
-            return [
-                Crop(align.whole(image, self.size), np.full((5, 2), np.nan), np.nan, _NO_BOX)
-                for image in images
-            ]
-        found = self.detector.detect(images)
+        faces: Iterator[Faces | None] = iter(())
+        if self._detector is not None:
+            faces = iter(self._detector.detect([image for image in images if image is not None]))
         return [
-            self._aligned(image, faces, prior)
-            for image, faces, prior in zip(images, found, priors, strict=True)
+            "unreadable" if image is None else self._crop(image, next(faces, None), prior)
+            for image, prior in zip(images, priors or [None] * len(images), strict=True)
         ]
 
-    def _aligned(self, image: np.ndarray, faces: Faces, prior: np.ndarray | None) -> Crop | str:
+    def _crop(self, image: np.ndarray, faces: Faces | None, prior: np.ndarray | None) -> Crop | str:
+        if faces is None:
+            whole = align.whole(image, self.size)
+            return Crop(whole, np.full((5, 2), np.nan), np.nan, np.full(4, np.nan))
         if not len(faces):
             return "no_face"
         index = nearest(faces, prior)
         score, landmarks = float(faces.scores[index]), faces.landmarks[index]
-        if score < self.min_score:
+        if score < self.settings.min_score:
             return "low_detection_score"
-        matrix = align.similarity(landmarks, self.template)
+        matrix = align.similarity(landmarks, self._template)
         if align.degenerate(matrix):
             return "degenerate_landmarks"
-        cut = align.crop(image, matrix, self.size)
-        return Crop(cut, landmarks, score, faces.boxes[index])
+        return Crop(align.crop(image, matrix, self.size), landmarks, score, faces.boxes[index])
 
 
 def extract(
     rows: pd.DataFrame,
     archives: Mapping[str, Path],
     destination: Path,
+    cropper: Cropper,
     *,
-    crop: str,
-    size: int,
-    detector: str = "mtcnn",
-    min_score: float = 0.9,
-    margin: float = 1.0,
-    batch_size: int = 32,
-    device: str = "cpu",
-    recipe: dict,
-) -> dict:
-    """Write the crops of one part; return {"rows": n, "kept": n, "dropped": {reason: n}}.
+    recipe: JsonValue,
+) -> Counts:
+    """Write the crops of a part.
 
     rows: the part's rows of data_file.csv. archives: the archives by the names in it.
-    crop: `aligned_face` turns the face upright (see `align`), `whole` takes the picture's
-        central square and uses no detector.
-    size: side of the crops in pixels.
-    detector: a name in `detect.DETECTORS`. Where it finds several faces, the one at the
-        row's box is taken, or without a box the most confident.
-    min_score: a face with a lower score is dropped.
-    margin: how much of the surroundings is shown (see `align.template`).
 
     Memory does not grow with the pictures. Raises GraftError if an archive is not the one that
     data_file.csv was made from.
     """
-    cropper = Cropper(
-        crop,
-        size,
-        detector=detector,
-        min_score=min_score,
-        margin=margin,
-        batch_size=batch_size,
-        device=device,
-    )
-    destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    kept, dropped = [], []
-    # The number of crops is known only at the end, and a contiguous array cannot grow: the crops
-    # wait in a nameless file, which is removed even if the job is killed.
+    kept: list[_Kept] = []
+    dropped: list[_Dropped] = []
+    # A contiguous array cannot grow, and the number of crops is known only at the end: until then
+    # they are in a nameless file, which the system removes even if the job is killed.
     with (
         tempfile.TemporaryFile(dir=destination.parent) as spool,
         tqdm(total=len(rows), desc=destination.stem, unit=" pictures", mininterval=5) as progress,
     ):
-        for window in windows(_pictures(rows, archives), batch_size):
-            readable = [(image, _prior(row)) for row, image in window if image is not None]
-            results = iter(cropper(*map(list, zip(*readable, strict=True))) if readable else [])
-            for row, image in window:
-                result = "unreadable" if image is None else next(results)
-                if isinstance(result, str):
-                    dropped.append((row.sample_id, result))
+        for window in windows(_read(rows, archives), cropper.settings.batch_size):
+            members, images = zip(*window, strict=True)
+            crops = cropper(images, [_prior(row) for row in members])
+            for row, crop in zip(members, crops, strict=True):
+                if isinstance(crop, str):
+                    dropped.append((row.sample_id, crop))
                 else:
-                    spool.write(result.image.tobytes())
-                    kept.append((row.sample_id, row.label, row.group, *result[1:]))
+                    spool.write(crop.image.tobytes())
+                    kept.append((row, crop.landmarks, crop.score, crop.box))
             progress.update(len(window))
         spool.seek(0)
-        _write(destination, spool, size, kept=kept, dropped=dropped, recipe=recipe)
-    return _counts(len(kept), [reason for _, reason in dropped])
+        with hdf5.create(destination, recipe) as file:
+            _write(file, spool, cropper.size, kept, dropped)
+    reasons = Counter(reason for _, reason in dropped)
+    return {"rows": len(rows), "kept": len(kept), "dropped": dict(sorted(reasons.items()))}
 
 
-def counts(path: Path) -> dict:
-    """What `extract` returned for a file that it wrote."""
-    with hdf5.open(path, "crop") as file:
-        return _counts(len(file["images"]), hdf5.read_strings(file, "dropped_reason").tolist())
-
-
-def check_any(parts: Iterable[Mapping], where: str) -> None:
-    """Raise GraftError if `extract` kept no crop in any of the parts that it counted."""
-    total = sum((Counter(part["dropped"]) for part in parts), Counter())
-    if not any(part["kept"] for part in parts):
-        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(total.items())) or "no picture"
+def check_any(counts: Counts, key: str) -> None:
+    """Raise GraftError if `extract` found no face in at least `ENOUGH` pictures."""
+    if counts["rows"] >= ENOUGH and not counts["kept"]:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts["dropped"].items())
         raise GraftError(
-            f"{where}: no face was detected in any picture ({reasons}). Look at the pictures, "
+            f"{key}: no face was detected in any picture ({reasons}). Look at the pictures, "
             "lower detector.min_score or set crop: whole."
         )
 
 
 def nearest(faces: Faces, prior: np.ndarray | None) -> int:
-    """Index of the face that overlaps the prior box most (intersection over union), or whose
-    centre is nearest to it where none overlaps; without a prior, of the most confident."""
+    """Index of the face with the highest intersection over union with the prior box (4,).
+
+    If none overlaps it, of the face whose centre is nearest to its centre; without a prior, of the
+    face with the highest score.
+    """
     if prior is None:
         return int(np.argmax(faces.scores))
     boxes, prior = faces.boxes.astype(np.float64), np.asarray(prior, np.float64)
-    sides = np.minimum(boxes[:, 2:], prior[2:]) - np.maximum(boxes[:, :2], prior[:2])
-    shared = np.prod(np.clip(sides, 0, None), axis=1)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(prior[2:] - prior[:2])
+    shared = intersections(boxes, prior)
+    union = areas(boxes) + np.prod(prior[2:] - prior[:2]) - shared
     distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - prior[:2] - prior[2:]) / 2, axis=1)
-    return int(np.lexsort((distances, -shared / (areas - shared)))[0])
+    return int(np.lexsort((distances, -shared / union))[0])
 
 
-_NO_BOX = np.full(4, np.nan)
-
-
-def _pictures(
-    rows: pd.DataFrame, archives: Mapping[str, Path]
-) -> Iterator[tuple[Any, np.ndarray | None]]:
-    """(row, picture or None if it is unreadable) in the rows' order."""
+def _read(
+    frame: pd.DataFrame, archives: Mapping[str, Path]
+) -> Iterator[tuple[_Row, np.ndarray | None]]:
+    """Each row with its picture, or None if that cannot be decoded."""
     with ExitStack() as stack:
         opened, decoders = {}, {}
-        for name in rows["archive"].unique():
+        for name in frame["archive"].unique():
             if name not in archives:
                 raise GraftError(
                     f"{name}: data_file.csv names this file, but the data set's files do not. Add "
@@ -212,52 +211,36 @@ def _pictures(
                 )
             opened[name] = stack.enter_context(Archive(archives[name]))
             decoders[name] = containers.decoder(archives[name]) or decode
-        for row in rows.itertuples(index=False):
+        columns = list(_Row._fields)
+        for row in map(_Row._make, frame[columns].itertuples(index=False, name=None)):
             data = opened[row.archive].read(row.offset, row.size)
             check_sample(row.sample_id, sample_name(row.archive, row.member), data)
             yield row, decoders[row.archive](data)
 
 
-def _prior(row) -> np.ndarray | None:
+def _prior(row: _Row) -> np.ndarray | None:
     if not row.box:
         return None
     try:
         x1, y1, x2, y2 = map(float, row.box.split())
     except ValueError:
-        raise GraftError(
-            f"data_file.csv: the box {row.box!r} of {row.member} is not four numbers. Run the "
-            "structure stage again (-R structure)."
-        ) from None
+        problem = f"the box {row.box!r} of {row.member} is not four numbers"
+        raise damaged("data_file.csv", problem, "structure") from None
     return np.array([x1, y1, x2, y2])
 
 
 def _write(
-    destination: Path,
-    spool,
-    size: int,
-    *,
-    kept: Sequence[tuple],
-    dropped: Sequence[tuple[str, str]],
-    recipe: dict,
+    file: h5py.File, spool: BinaryIO, size: int, kept: Sequence[_Kept], dropped: Sequence[_Dropped]
 ) -> None:
-    with hdf5.create(destination, recipe) as file:
-        images = hdf5.contiguous(file, "images", (len(kept), size, size, 3), np.uint8)
-        for start in range(0, len(kept), COPY_ROWS):
-            stop = min(start + COPY_ROWS, len(kept))
-            block = np.frombuffer(spool.read((stop - start) * size * size * 3), np.uint8)
-            images[start:stop] = block.reshape(stop - start, size, size, 3)
-        for column, name in enumerate(("sample_id", "label", "group")):
-            hdf5.write_strings(file, name, [row[column] for row in kept])
-        for column, name, shape in ((3, "landmarks", (5, 2)), (4, "score", ()), (5, "box", (4,))):
-            values = np.array([row[column] for row in kept], np.float32)
-            hdf5.write(file, name, values.reshape(len(kept), *shape))
-        hdf5.write_strings(file, "dropped_sample_id", [sample for sample, _ in dropped])
-        hdf5.write_strings(file, "dropped_reason", [reason for _, reason in dropped])
-
-
-def _counts(kept: int, reasons: Sequence[str]) -> dict:
-    return {
-        "rows": kept + len(reasons),
-        "kept": kept,
-        "dropped": dict(sorted(Counter(reasons).items())),
-    }
+    images = hdf5.contiguous(file, "images", (len(kept), size, size, 3), np.uint8)
+    for start in range(0, len(kept), COPY_ROWS):
+        block = np.frombuffer(spool.read(COPY_ROWS * size * size * 3), np.uint8)
+        images[start : start + COPY_ROWS] = block.reshape(-1, size, size, 3)
+    hdf5.write_strings(file, "sample_id", [row.sample_id for row, *_ in kept])
+    hdf5.write_strings(file, "label", [row.label for row, *_ in kept])
+    hdf5.write_strings(file, "group", [row.group for row, *_ in kept])
+    for column, name, shape in ((1, "landmarks", (5, 2)), (2, "score", ()), (3, "box", (4,))):
+        values = np.array([row[column] for row in kept], np.float32)
+        hdf5.write(file, name, values.reshape(len(kept), *shape))
+    hdf5.write_strings(file, "dropped_sample_id", [sample for sample, _ in dropped])
+    hdf5.write_strings(file, "dropped_reason", [reason for _, reason in dropped])

@@ -1,17 +1,26 @@
-"""Packing: from aligned crops to model-ready pictures with encoded labels (see `packs`)."""
+"""Packing: from crops to model-ready pictures with encoded labels (see `packs`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import cv2
 import numpy as np
 
 from graft.core import hdf5
-from graft.core.errors import GraftError
+from graft.core.errors import damaged
+from graft.core.files import JsonValue
 from graft.images.align import shrink
 from graft.images.packs import write_labels
 
 CHUNK = 256
+
+
+class Counts(TypedDict):
+    """Numbers of pictures, in all and by class."""
+
+    rows: int
+    classes: dict[str, int]
 
 
 def write(
@@ -22,41 +31,31 @@ def write(
     classes: Sequence[str],
     grayscale: bool = False,
     equalize: bool = False,
-    recipe: dict,
-) -> dict:
-    """Write the pack of a part's crops; return {"rows": n, "classes": {class: n}}.
-
-    Each picture goes through grayscale, resize and equalisation, in this order (see
-    `prepare`). Grayscale pictures have one channel, which readers repeat where they
-    need three: that saves two thirds of the disk.
+    recipe: JsonValue,
+) -> Counts:
+    """Write the pack of a part's crops; each picture is prepared by `prepare`.
 
     Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
     """
-    classes = list(classes)
     codes = {label: code for code, label in enumerate(classes)}
     with hdf5.open(crops, "crop") as source:
-        pictures = hdf5.memmap(source["images"])
+        pictures = hdf5.memmap(source["images"], "crop")
         names = hdf5.read_strings(source, "label").tolist()
-        sample_ids = hdf5.read_strings(source, "sample_id")
-        groups = hdf5.read_strings(source, "group")
-    unknown = sorted(set(names) - set(codes))
-    if unknown:
-        raise GraftError(
-            f"{crops}: the label {unknown[0]!r} is none of the {len(classes)} classes in "
-            "data_file.csv. Run the structure stage again (-R structure)."
-        )
+        sample_ids = hdf5.read_strings(source, "sample_id").tolist()
+        groups = hdf5.read_strings(source, "group").tolist()
+    if unknown := sorted(set(names) - set(codes)):
+        problem = f"the label {unknown[0]!r} is none of the {len(codes)} classes in data_file.csv"
+        raise damaged(crops, problem, "structure")
     labels = np.array([codes[name] for name in names], np.int64)
-    channels = 1 if grayscale else 3
+    shape = (len(pictures), packed_size, packed_size, 1 if grayscale else 3)
     with hdf5.create(destination, recipe) as file:
-        images = hdf5.contiguous(
-            file, "images", (len(pictures), packed_size, packed_size, channels), np.uint8
-        )
+        images = hdf5.contiguous(file, "images", shape, np.uint8)
         for start in range(0, len(pictures), CHUNK):
             chunk = [
                 prepare(picture, packed_size, grayscale=grayscale, equalize=equalize)
                 for picture in pictures[start : start + CHUNK]
             ]
-            images[start : start + len(chunk)] = np.stack(chunk)
+            images[start : start + CHUNK] = np.stack(chunk)
         write_labels(file, labels, sample_ids, groups, classes)
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     return {"rows": len(labels), "classes": dict(zip(classes, counts, strict=True))}
@@ -67,10 +66,12 @@ def prepare(
 ) -> np.ndarray:
     """Prepare a picture: uint8 (h, w, 3) RGB to uint8 (size, size, 1 if grayscale else 3).
 
-    Grayscale is the luma of ITU-R BT.601. The resize is bicubic; a picture at least twice too
-    large is first shrunk by a whole number with every pixel counted, so that nothing aliases.
-    Histogram equalisation spreads the grey levels, of a colour picture its luma only (YCrCb),
-    because equalising red, green and blue one by one would shift the hues.
+    The steps are, in this order:
+    - grayscale: the luma of ITU-R BT.601. One channel is stored; readers repeat it.
+    - resize: bicubic. A picture at least twice too large is first shrunk by a whole number to the
+      means of blocks of pixels, which prevents aliasing.
+    - equalize: histogram equalisation, of a colour picture's luma only (YCrCb), because equalising
+      red, green and blue separately would shift the hues.
     """
     if grayscale:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -1,9 +1,9 @@
-"""Packs: model-ready pictures with encoded labels, one file a part.
+"""Packs: model-ready pictures with encoded labels, one file per part.
 
-A pack holds `images` uint8 (n, height, width, channels), contiguous; `labels` int64 (n,),
-positions in the attribute `classes` (a JSON list); `sample_id` and `group` (n,); and the
-attributes `recipe` and `graft_version`. A file of features is the same with `features` float16
-(n, views, ...) for images, and is read by the same classes.
+A pack holds `images` uint8 (n, height, width, channels), contiguous; `labels` int64 (n,), positions
+in the attribute `classes` (a JSON list); `sample_id` and `group` (n,), fixed-length UTF-8; and the
+attributes `recipe` and `graft_version`. A file of features has `features` float16 (n, views, ...)
+instead of `images`, and is read by the same classes.
 """
 
 import json
@@ -16,39 +16,29 @@ import numpy as np
 from graft.core import hdf5
 from graft.core.errors import GraftError, damaged
 
-ARRAYS = ("images", "features")
-
 
 class Pack:
-    """A pack or a file of features, open for reading through a memory map.
+    """A pack or a file of features, read through a memory map.
 
-    path: where it lies.
     array: the images uint8 (n, h, w, c) or features float16 (n, views, ...), read only.
     labels: int64 (n,). sample_ids, groups: unicode (n,). classes: list of str.
 
-    Holds no open HDF5 file, and can be handed to other processes: they map it anew. Raises
-    GraftError for a file that is missing, damaged or something else.
+    Can be pickled: another process maps the file again. Raises GraftError for a file that is
+    missing, damaged or not a pack.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         with hdf5.open(self.path, "pack") as file:
-            name = next((name for name in ARRAYS if name in file), None)
-            if name is None:
-                raise damaged(
-                    path, "it holds neither images nor features, so it is no pack", "pack"
-                )
-            self.array = hdf5.memmap(file[name])
+            self.array = hdf5.memmap(file["features" if "features" in file else "images"], "pack")
             self.labels = file["labels"][...]
             self.sample_ids = hdf5.read_strings(file, "sample_id")
             self.groups = hdf5.read_strings(file, "group")
-            self.classes = list(json.loads(file.attrs["classes"]))
+            self.classes: list[str] = list(json.loads(file.attrs["classes"]))
         lengths = {len(self.array), len(self.labels), len(self.sample_ids), len(self.groups)}
         known = (self.labels >= 0) & (self.labels < len(self.classes))
         if len(lengths) > 1 or not known.all():
-            raise damaged(
-                path, "its arrays have different lengths, or labels outside its classes", "pack"
-            )
+            raise damaged(path, "its labels do not match its samples or classes", "pack")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,42 +46,36 @@ class Pack:
     def __reduce__(self):
         return Pack, (self.path,)
 
-    @property
-    def images(self) -> np.ndarray:
-        """The pictures, uint8 (n, height, width, channels)."""
-        return self.array
-
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices`, in that order, as a new array."""
         return np.array(self.array[indices])
 
     def copy_labels(self, file: h5py.File) -> None:
         """Write labels, sample ids, groups and classes into a file of the same samples."""
-        write_labels(file, self.labels, self.sample_ids, self.groups, self.classes)
+        ids, groups = self.sample_ids.tolist(), self.groups.tolist()
+        write_labels(file, self.labels, ids, groups, self.classes)
 
 
 class Packs:
-    """Several packs of one data set, read as one: the parts' samples follow one another.
+    """The packs of several parts, concatenated.
 
-    labels, sample_ids, groups, classes: as in `Pack`, over all parts. Raises GraftError if
-    there is no part, or if the parts' classes or the shapes of their samples differ.
+    labels, sample_ids, groups, classes: as in `Pack`, over all parts. Raises GraftError if there
+    is no part, or if the parts differ in their classes or in the shape or type of their samples.
     """
 
     def __init__(self, packs: Sequence[Pack]):
         if not packs:
-            raise GraftError("packs: there is none to read. List at least one part.")
+            raise GraftError("packs: there is none to read. Give at least one part.")
         first, *others = self.packs = list(packs)
         for other in others:
-            for what, mine, theirs in (
-                ("classes", first.classes, other.classes),
-                ("shape of the samples", first.array.shape[1:], other.array.shape[1:]),
-                ("type of the samples", first.array.dtype, other.array.dtype),
+            for what, equal in (
+                ("classes", first.classes == other.classes),
+                ("shapes", first.array.shape[1:] == other.array.shape[1:]),
+                ("types", first.array.dtype == other.array.dtype),
             ):
-                if mine != theirs:
-                    raise GraftError(
-                        f"{first.path} and {other.path} differ in the {what}. Make them again with "
-                        "one config (-R pack)."
-                    )
+                if not equal:
+                    problem = f"its {what} differ from {first.path}"
+                    raise damaged(other.path, problem, "pack")
         self.classes = first.classes
         self.labels = np.concatenate([pack.labels for pack in self.packs])
         self.sample_ids = np.concatenate([pack.sample_ids for pack in self.packs])
@@ -104,12 +88,12 @@ class Packs:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The samples at `indices` (0 <= index < n, any order, repeats allowed), as a new array.
 
-        Each part is read in ascending order, which is kind to disks that are slow to seek.
-        Raises IndexError for an index out of range.
+        Each part is read in ascending order, which is faster on a disk. Raises IndexError for an
+        index out of range.
         """
         indices = np.asarray(indices, np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
-            raise IndexError(f"samples are numbered 0 to {len(self) - 1}")
+            raise IndexError(f"the samples are numbered 0 to {len(self) - 1}")
         first = self.packs[0].array
         block = np.empty((len(indices), *first.shape[1:]), first.dtype)
         order = np.argsort(indices, kind="stable")
@@ -122,7 +106,7 @@ class Packs:
 
 
 def open_parts(paths: Sequence[str | Path]) -> Packs:
-    """Open the packs, or files of features, of several parts as one."""
+    """Open the packs, or the files of features, of several parts."""
     return Packs([Pack(path) for path in paths])
 
 
@@ -133,7 +117,7 @@ def write_labels(
     groups: Sequence[str],
     classes: Sequence[str],
 ) -> None:
-    """Write what packs and features have in common: labels, ids, groups and classes."""
+    """Write what packs and files of features have in common."""
     hdf5.write(file, "labels", np.asarray(labels, np.int64))
     hdf5.write_strings(file, "sample_id", sample_ids)
     hdf5.write_strings(file, "group", groups)

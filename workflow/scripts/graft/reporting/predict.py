@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from graft.config.datasets import Detector
 from graft.core.errors import GraftError
 from graft.core.files import atomic, sha256
 from graft.download import folders as trees
 from graft.download.archives import is_picture
 from graft.images.crop import Cropper
+from graft.images.decode import decode, windows
 from graft.images.pack import prepare
 from graft.models import model_file
 from graft.models.network import Network
@@ -53,13 +55,9 @@ class Model:
         self._network: Network = network.to(device)
         self._transform = Transform.from_dict(self.description["transform"])
         self._device, self._precision, self._batch_size = device, precision, batch_size
-        detector = {"name": "none", **self._preparation.get("detector", {})}
+        detector = self._preparation.get("detector")
         self.crop = Cropper(
-            self._preparation["crop"],
-            self._preparation["size"],
-            detector=detector.pop("name"),
-            **detector,
-            device=device,
+            self._preparation["size"], detector and Detector(**detector), device=device
         )
 
     def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -116,7 +114,7 @@ def predict(
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
-        for window in windows(_pictures(folder, pictures), batch_size):
+        for window in windows(_read(folder, pictures), batch_size):
             for (picture, image), (crop, shares) in zip(window, _look(used, window), strict=True):
                 if isinstance(crop, str):
                     dropped[crop] += 1
@@ -156,21 +154,19 @@ def _look(
     model: Model, window: Sequence[tuple[str, np.ndarray | None]]
 ) -> Iterator[tuple[np.ndarray | str, np.ndarray | None]]:
     """For each picture its crop and confidences (classes,), or why there are none, and None."""
-    readable = [image for _, image in window if image is not None]
-    cropped = iter(model.crop(readable, [None] * len(readable)) if readable else [])
-    crops = ["unreadable" if image is None else next(cropped) for _, image in window]
+    crops = model.crop([image for _, image in window])
     shares = iter(model.confidences([crop.image for crop in crops if not isinstance(crop, str)]))
     for crop in crops:
         yield (crop, None) if isinstance(crop, str) else (crop.image, next(shares))
 
 
-def _pictures(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, np.ndarray | None]]:
-    """(name, picture or None if it cannot be read)."""
-    for name in names:
+def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarray | None]]:
+    """Each name with its picture, or None if that cannot be read or decoded."""
+    for picture in pictures:
         try:
-            yield name, decode((folder / name).read_bytes())
+            yield picture, decode((folder / picture).read_bytes())
         except OSError:
-            yield name, None
+            yield picture, None
 
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
