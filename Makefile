@@ -35,6 +35,10 @@ $(READY): envs/graft.lock
 test: $(READY)
 	$(BIN)/python -m pytest
 
+## test-fast: the tests that neither run the workflow nor need real data, in under three minutes
+test-fast: $(READY)
+	$(BIN)/python -m pytest -m "not workflow and not real"
+
 ## test-real: only the tests on real data
 test-real: $(READY)
 	$(BIN)/python -m pytest tests/real -rs
@@ -45,6 +49,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+## types: the type checker over the library
+types: $(READY)
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -78,4 +86,4 @@ clean:
 	rm -rf results .snakemake
 
 distclean: clean
-	rm -rf .store $(VENV)
+	rm -rf .mypy_cache .store $(VENV)

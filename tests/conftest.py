@@ -51,3 +51,10 @@ needs_kit = pytest.mark.skipif(
 def store(tmp_path_factory) -> Path:
     """One store for the runs on real pictures, so that what two of them need is made once."""
     return tmp_path_factory.mktemp("store")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in tests/real are marked `real`."""
+    for item in items:
+        if "real" in item.path.relative_to(ROOT).parts:
+            item.add_marker(pytest.mark.real)
