@@ -330,7 +330,7 @@ def test_verification_makes_an_overview_again_from_fits_and_predictions(tmp_path
     assert "rows is not what comes out of the fits and predictions again" in problem.sentence
     (tmp_path / "results/experiments/a/fine_tuning/0/history.csv").unlink()
     told = [p.sentence for p in verify.verify_results(tmp_path / "results")]
-    assert any("history.csv is missing" in sentence for sentence in told)
+    assert any("history.csv: the file is missing" in sentence for sentence in told)
 
 
 def with_overview(**overview):

@@ -90,7 +90,7 @@ def test_a_damaged_input_stops_the_job_before_it_starts(snakemake, tmp_path, cap
     (tmp_path / "in.h5").write_bytes(b"inpux")
     with pytest.raises(SystemExit), Job(snakemake, Example):
         pytest.fail("the body must not run")
-    assert "in.h5 does not have the sha256" in capsys.readouterr().err
+    assert "in.h5: the file's sha256 is not that of its seal" in capsys.readouterr().err
 
 
 def test_a_gpu_that_is_not_there_is_told(snakemake, capsys, monkeypatch):

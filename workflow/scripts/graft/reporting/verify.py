@@ -58,7 +58,7 @@ def verify_results(results: Path) -> Iterator[Problem]:
         for file, output in outputs.items():
             if problem := seals.damage(file, output):
                 damaged = True
-                yield Problem(f"{file} {problem}.", [file, path])
+                yield Problem(f"{file}: {problem}.", [file, path])
         if not damaged:
             records[path] = record
             sealed |= {_listed(file, results): o["sha256"] for file, o in outputs.items()}
@@ -94,7 +94,7 @@ def verify_store(store: Path) -> Iterator[Problem]:
         for role, output in record["seal"]["outputs"].items():
             file = store / f"{key}_{role}{Path(output['file']).suffix}"
             if problem := seals.damage(file, output):
-                yield Problem(f"store: {file} {problem}.", [*files])
+                yield Problem(f"store: {file}: {problem}.", [*files])
 
 
 def is_seal(path: Path) -> bool:
