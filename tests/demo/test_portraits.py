@@ -23,23 +23,28 @@ from sklearn.model_selection import cross_val_score
 
 from graft.core.errors import GraftError
 from graft.demo import portraits
+from graft.demo.lfw import render_lfw
+from graft.demo.people import LANDMARKS, SEX_SEPARATION, draw_identity, draw_shot, sex_log_odds
+from graft.demo.portrait_archives import ENDINGS, FIRST, LAST, initials, invented_names
+from graft.demo.portraits import render
+from graft.demo.wiki import DEFECTS, plan_wiki, render_wiki
 
 REAL_WIKI = Path(__file__).resolve().parents[3] / "shared/data/imdb-wiki/wiki.mat"
-CARRIERS = [*portraits.SEX_SEPARATION, "beard"]
+CARRIERS = [*SEX_SEPARATION, "beard"]
 WIKI_PEOPLE = 40
 
 
 @pytest.fixture(scope="module")
 def wiki(tmp_path_factory):
     path = tmp_path_factory.mktemp("wiki") / "wiki_crop.tar"
-    counts = portraits.render_wiki(path, people=WIKI_PEOPLE, seed=11, size=96)
+    counts = render_wiki(path, people=WIKI_PEOPLE, seed=11, size=96)
     return path, counts
 
 
 @pytest.fixture(scope="module")
 def lfw(tmp_path_factory):
     path = tmp_path_factory.mktemp("lfw") / "portraits_identity.tgz"
-    portraits.render_lfw(path, people=3, pictures=2, seed=12, size=64)
+    render_lfw(path, people=3, pictures=2, seed=12, size=64)
     return path
 
 
@@ -71,9 +76,9 @@ def truth(files: dict[str, bytes], root: str) -> list[dict]:
 
 
 def test_bayes_rate_is_about_95_percent():
-    people = [portraits.draw_identity(21, person) for person in range(6000)]
+    people = [draw_identity(21, person) for person in range(6000)]
     male = np.array([who.sex == "male" for who in people])
-    odds = np.array([portraits.sex_log_odds(who) for who in people])
+    odds = np.array([sex_log_odds(who) for who in people])
     assert 0.48 < male.mean() < 0.52
     assert 0.93 < ((odds > 0) == male).mean() < 0.975
     # An estimate that knows nothing of the densities agrees.
@@ -87,41 +92,39 @@ def test_bayes_rate_is_about_95_percent():
 
 
 def test_log_odds_by_hand():
-    who = replace(
-        portraits.draw_identity(1, 0), hair_length=1.0, jaw=0.0, brow=0.5, lips=0.0, beard=0.0
-    )
+    who = replace(draw_identity(1, 0), hair_length=1.0, jaw=0.0, brow=0.5, lips=0.0, beard=0.0)
     expected = -1.4 * 1.0 + 1.6 * 0.5 + math.log((1 - 0.4) / (1 - 0.01))
-    assert portraits.sex_log_odds(who) == pytest.approx(expected)
-    bearded = portraits.sex_log_odds(replace(who, beard=0.5))
+    assert sex_log_odds(who) == pytest.approx(expected)
+    bearded = sex_log_odds(replace(who, beard=0.5))
     assert bearded == pytest.approx(-0.6 + math.log(0.4 / 0.01))
 
 
 def test_sex_changes_its_carriers_and_nothing_else():
     for person in range(50):
-        man = asdict(portraits.draw_identity(3, person, "male"))
-        woman = asdict(portraits.draw_identity(3, person, "female"))
+        man = asdict(draw_identity(3, person, "male"))
+        woman = asdict(draw_identity(3, person, "female"))
         for name in man:
             if name not in (*CARRIERS, "sex"):
                 assert man[name] == woman[name]
-        for name, separation in portraits.SEX_SEPARATION.items():
+        for name, separation in SEX_SEPARATION.items():
             assert man[name] - woman[name] == pytest.approx(separation)
 
 
 def test_seeds_people_and_pictures_differ():
-    assert portraits.draw_identity(1, 0) == portraits.draw_identity(1, 0)
-    people = {portraits.draw_identity(seed, person) for seed in (1, 2) for person in range(20)}
-    shots = {portraits.draw_shot(1, person, picture) for person in (0, 1) for picture in (0, 1)}
+    assert draw_identity(1, 0) == draw_identity(1, 0)
+    people = {draw_identity(seed, person) for seed in (1, 2) for person in range(20)}
+    shots = {draw_shot(1, person, picture) for person in (0, 1) for picture in (0, 1)}
     assert len(people) == 40
     assert len(shots) == 4
 
 
 def test_names_are_unique():
-    first, last = portraits._FIRST.split(), portraits._LAST.split()
-    pairs = len(first) * len(last) * len(portraits._ENDINGS.split())
-    names = portraits._names(2 * pairs + 5, seed=1)
+    first, last = FIRST.split(), LAST.split()
+    pairs = len(first) * len(last) * len(ENDINGS.split())
+    names = invented_names(2 * pairs + 5, seed=1)
     assert len(set(names)) == len(names)
-    assert portraits._initials(1) == "A"
-    assert portraits._initials(28) == "AB"
+    assert initials(1) == "A"
+    assert initials(28) == "AB"
 
 
 # -- the pictures
@@ -129,8 +132,8 @@ def test_names_are_unique():
 
 def test_picture_is_deterministic_and_landmarks_are_inside():
     for person in range(12):
-        who, shot = portraits.draw_identity(7, person), portraits.draw_shot(7, person, 0)
-        portrait = portraits.render(who, shot, 96)
+        who, shot = draw_identity(7, person), draw_shot(7, person, 0)
+        portrait = render(who, shot, 96)
         assert portrait.image.dtype == np.uint8
         assert portrait.image.shape == (96, 96, 3)
         assert portrait.image.std() > 8
@@ -142,18 +145,18 @@ def test_picture_is_deterministic_and_landmarks_are_inside():
         assert (x < right).all()
         assert (y > top).all()
         assert (y < bottom).all()
-        again = portraits.render(who, shot, 96)
+        again = render(who, shot, 96)
         np.testing.assert_array_equal(again.image, portrait.image)
 
 
 def test_extreme_shots_keep_landmarks_inside():
-    shot = portraits.draw_shot(1, 0, 0)
-    who = portraits.draw_identity(1, 0)
+    shot = draw_shot(1, 0, 0)
+    who = draw_identity(1, 0)
     for sign in (-1, 1):
         for corner in ((0.06, 0.05), (-0.06, 0.05), (0.06, -0.05), (-0.06, -0.05)):
             hard = replace(shot, roll=0.45 * sign, yaw=0.30, pitch=-0.18 * sign, scale=0.26)
             hard = replace(hard, x=corner[0], y=corner[1], mouth_open=1.0)
-            landmarks = portraits.render(who, hard, 64).landmarks
+            landmarks = render(who, hard, 64).landmarks
             assert (landmarks > 1).all()
             assert (landmarks < 62).all()
 
@@ -168,9 +171,9 @@ def test_pupils_are_where_the_landmarks_say():
         "glasses": "none",
     }
     for person in range(6):
-        who = replace(portraits.draw_identity(5, person), iris=(70.0, 50.0, 30.0))
-        shot = replace(portraits.draw_shot(5, person, 0), **plain, light=(0.0, 0.0, 1.0))
-        image, landmarks, _ = portraits.render(who, shot, 320)
+        who = replace(draw_identity(5, person), iris=(70.0, 50.0, 30.0))
+        shot = replace(draw_shot(5, person, 0), **plain, light=(0.0, 0.0, 1.0))
+        image, landmarks, _ = render(who, shot, 320)
         eyes = landmarks[:2]
         distance = np.linalg.norm(eyes[1] - eyes[0])
         y, x = np.mgrid[:320, :320]
@@ -182,22 +185,22 @@ def test_pupils_are_where_the_landmarks_say():
 
 
 def test_pose_moves_landmarks_as_a_similarity():
-    who, shot = portraits.draw_identity(2, 1), portraits.draw_shot(2, 1, 0)
+    who, shot = draw_identity(2, 1), draw_shot(2, 1, 0)
     plain = replace(shot, roll=0.0, x=0.0, y=0.0, scale=0.2)
     turned = replace(plain, roll=0.3, x=0.03, y=-0.02, scale=0.24)
-    before = portraits.render(who, plain, 100).landmarks
-    after = portraits.render(who, turned, 100).landmarks
+    before = render(who, plain, 100).landmarks
+    after = render(who, turned, 100).landmarks
     grow = 0.24 / 0.2 * np.array([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
     expected = (before - 49.5) @ grow.T + 49.5 + (3, -2)
     np.testing.assert_allclose(after, expected, atol=1e-9)
 
 
 def test_no_person_leaves_the_background():
-    shot = portraits.draw_shot(1, 0, 0)
-    empty = portraits.render(None, shot, 64)
+    shot = draw_shot(1, 0, 0)
+    empty = render(None, shot, 64)
     assert np.isnan(empty.landmarks).all()
     assert np.isnan(empty.box).all()
-    full = portraits.render(portraits.draw_identity(1, 0), shot, 64)
+    full = render(draw_identity(1, 0), shot, 64)
     assert (empty.image != full.image).mean() > 0.3
 
 
@@ -205,10 +208,7 @@ def test_mtcnn_finds_the_faces_and_their_landmarks():
     """The slowest test here: an independent detector, trained on photographs, on 100 pictures."""
     torch = pytest.importorskip("torch")
     mtcnn = pytest.importorskip("facenet_pytorch").MTCNN
-    drawn = [
-        portraits.render(portraits.draw_identity(31, person), portraits.draw_shot(31, person, 0))
-        for person in range(100)
-    ]
+    drawn = [render(draw_identity(31, person), draw_shot(31, person, 0)) for person in range(100)]
     with torch.inference_mode():
         detector = mtcnn(keep_all=True, min_face_size=40, device="cpu")
         _, _, found = detector.detect(np.stack([p.image for p in drawn]), landmarks=True)
@@ -274,7 +274,7 @@ def test_wiki_defects(wiki):
     files = members(path)
     rows = wiki_rows(files)
     # 40 people: one of each defect, and a second row for the person who is there twice.
-    assert counts == {defect: 2 if defect == "twice" else 1 for defect in portraits.DEFECTS}
+    assert counts == {defect: 2 if defect == "twice" else 1 for defect in DEFECTS}
     assert len(rows) == WIKI_PEOPLE + 1
     assert sum(math.isnan(row["gender"]) for row in rows) == 1
     (no_face,) = [row for row in rows if row["face_score"] == -np.inf]
@@ -297,7 +297,7 @@ def test_wiki_defects(wiki):
 
 
 def test_wiki_impossible_ages_take_turns():
-    rows = portraits._plan_wiki(1000, seed=1, defects=True)
+    rows = plan_wiki(1000, seed=1, defects=True)
     spoilt = [row for row in rows if row.defect == "bad_age"]
     years = [row.taken - (row.dob - 366) / 365.25 for row in spoilt]
     assert len(spoilt) == 10
@@ -321,7 +321,7 @@ def test_wiki_pictures_and_truth(wiki):
     for row, line in zip(rows, table, strict=True):
         if not math.isnan(row["gender"]):
             assert line["sex"] == ("male" if row["gender"] else "female")
-        numbers = [line[f"{name}_{axis}"] for name in portraits.LANDMARKS for axis in "xy"]
+        numbers = [line[f"{name}_{axis}"] for name in LANDMARKS for axis in "xy"]
         if row["face_score"] == -np.inf:
             assert numbers == [""] * 10
             continue
@@ -336,7 +336,7 @@ def test_wiki_pictures_and_truth(wiki):
 
 def test_wiki_without_defects(tmp_path):
     path = tmp_path / "clean.tar"
-    assert portraits.render_wiki(path, people=4, seed=1, size=64, defects=False) == {}
+    assert render_wiki(path, people=4, seed=1, size=64, defects=False) == {}
     rows = wiki_rows(members(path))
     assert len(rows) == 4
     for row in rows:
@@ -364,9 +364,9 @@ def test_lfw_layout(lfw):
 def test_archives_are_the_same_bytes_each_time(wiki, lfw, tmp_path):
     """Also in another process with other thread counts."""
     code = (
-        "import sys; from graft.demo import portraits as p;"
-        "p.render_wiki(sys.argv[1], people=40, seed=11, size=96);"
-        "p.render_lfw(sys.argv[2], people=3, pictures=2, seed=12, size=64)"
+        "import sys; from graft.demo import lfw, wiki;"
+        "wiki.render_wiki(sys.argv[1], people=40, seed=11, size=96);"
+        "lfw.render_lfw(sys.argv[2], people=3, pictures=2, seed=12, size=64)"
     )
     again = [tmp_path / "again.tar", tmp_path / "again.tgz"]
     library = Path(portraits.__file__).parents[2]
@@ -385,7 +385,7 @@ def test_archives_are_the_same_bytes_each_time(wiki, lfw, tmp_path):
 
 def test_seeds_give_other_people(lfw, tmp_path):
     path = tmp_path / "other.tgz"
-    portraits.render_lfw(path, people=3, pictures=2, seed=13, size=64)
+    render_lfw(path, people=3, pictures=2, seed=13, size=64)
     assert not set(members(lfw).values()) & set(members(path).values())
 
 
@@ -394,9 +394,9 @@ def test_bad_numbers_are_refused_by_name(tmp_path, wrong):
     path = tmp_path / "x.tgz"
     numbers = {"people": 1, "pictures": 1, "size": 64, "seed": 1} | wrong
     with pytest.raises(GraftError, match=next(iter(wrong))):
-        portraits.render_lfw(path, **numbers)
+        render_lfw(path, **numbers)
     if "pictures" not in wrong:
         numbers.pop("pictures")
         with pytest.raises(GraftError, match=next(iter(wrong))):
-            portraits.render_wiki(path, **numbers)
+            render_wiki(path, **numbers)
     assert not list(tmp_path.iterdir())

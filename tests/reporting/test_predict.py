@@ -20,7 +20,7 @@ from project import Project, planned
 from graft.config import checks
 from graft.core import hdf5, seals
 from graft.core.errors import GraftError
-from graft.demo import portraits
+from graft.demo.lfw import render_lfw
 from graft.evaluation import evaluate
 from graft.images import align, pack, packs
 from graft.models import model_file
@@ -229,7 +229,7 @@ def test_a_page_of_very_many_says_where_the_others_are(tmp_path, run, monkeypatc
 def drawn(tmp_path_factory):
     """Three drawn portraits, a picture without a face and one that is cut short."""
     folder = tmp_path_factory.mktemp("drawn")
-    portraits.render_lfw(folder / "lfw.tgz", people=3, pictures=1, seed=5, size=128)
+    render_lfw(folder / "lfw.tgz", people=3, pictures=1, seed=5, size=128)
     with tarfile.open(folder / "lfw.tgz") as tar:
         for member in tar.getmembers():
             if member.isfile():

@@ -14,11 +14,13 @@ import numpy as np
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.datasets import idx
+from graft.demo.drawings import DRAWINGS
 
 MOST = 16
 """A pixel is how many of the 16 points in its 4 x 4 block of the scanned bitmap were ink."""
 
 
+@DRAWINGS.register("digits")
 def write(path: str | os.PathLike) -> None:
     """Write the pictures or the labels as IDX (see `idx`), and gzip'd if the name ends so.
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from graft.core.raw_names import is_gzip, is_zip
-from graft.demo import digits, portraits
+from graft.demo import digits, lfw, wiki
 from graft.download import folders, mirrors
 
-DRAWN = {"wiki": portraits.render_wiki, "lfw": portraits.render_lfw, "digits": digits.write}
+DRAWN = {"wiki": wiki.render_wiki, "lfw": lfw.render_lfw, "digits": digits.write}
 
 
 def obtain(
