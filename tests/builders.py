@@ -111,9 +111,9 @@ def plant(folder, files):
     return folder
 
 
-def make_tar(path, files, folders=()):
+def make_tar(path, files, folders=(), *, format=tarfile.GNU_FORMAT):
     """A tar of folders and then files (name -> bytes)."""
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(path, "w", format=format) as tar:
         for folder in folders:
             info = tarfile.TarInfo(folder)
             info.type = tarfile.DIRTYPE
@@ -123,6 +123,12 @@ def make_tar(path, files, folders=()):
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return path
+
+
+def tar_content(path):
+    """Name -> bytes of a tar's files, in its order."""
+    with tarfile.open(path, "r:") as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
 
 
 def make_zip(path, files, **changes):

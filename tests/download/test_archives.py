@@ -7,6 +7,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from builders import make_tar
 
 from graft.core.errors import GraftError
 from graft.download.archives import Archive, check_name, members
@@ -19,20 +20,11 @@ FILES = {
 }
 
 
-def make_tar(path, files, format=tarfile.GNU_FORMAT):
-    with tarfile.open(path, "w", format=format) as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_members_agree_with_tarfile_and_give_the_bytes(tmp_path, format):
     long = "/".join(["folder"] * 25) + "/é, long.jpg"
     files = FILES if format == tarfile.USTAR_FORMAT else FILES | {long: b"long"}
-    path = make_tar(tmp_path / "a.tar", files, format)
+    path = make_tar(tmp_path / "a.tar", files, format=format)
     found = list(members(path))
     with tarfile.open(path) as tar:
         assert found == [(m.name, m.offset_data, m.size) for m in tar.getmembers()]
@@ -138,7 +130,7 @@ def test_a_damaged_header_is_noticed(tmp_path):
     whole = bytearray(path.read_bytes())
     whole[1024 + 3] ^= 1  # in the second member's name; its checksum no longer holds
     path.write_bytes(whole)
-    with pytest.raises(GraftError, match=r"a\.tar: is damaged at byte 1024"):
+    with pytest.raises(GraftError, match=r"a\.tar: the archive is damaged at byte 1024"):
         list(members(path))
 
 
@@ -146,7 +138,7 @@ def test_data_after_the_end_is_noticed(tmp_path):
     first = make_tar(tmp_path / "a.tar", {"a": b"1"}).read_bytes()
     second = make_tar(tmp_path / "b.tar", {"b": b"2"}).read_bytes()
     (tmp_path / "both.tar").write_bytes(first + second)
-    with pytest.raises(GraftError, match=r"both\.tar: holds data after its end at byte 1024"):
+    with pytest.raises(GraftError, match=r"both\.tar: .* has data after its end at byte 1024"):
         list(members(tmp_path / "both.tar"))
 
 

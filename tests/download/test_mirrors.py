@@ -11,23 +11,18 @@ import random
 import re
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 
 from graft.core.errors import GraftError
-from graft.core.raw_names import is_gzip, raw_name
-from graft.download import mirrors as downloads
-from graft.download import raw_files
-from graft.download.mirrors import fetch, unpack_gzip
+from graft.download import mirrors
+from graft.download.mirrors import fetch
 
-SCRIPTS = Path(downloads.__file__).parents[2]
+SCRIPTS = Path(mirrors.__file__).parents[2]
 DATA = random.Random(1).randbytes(300_000)
 OTHER = random.Random(2).randbytes(300_000)
 KEY = "datasets.lfw.files.lfw.tgz"
@@ -135,10 +130,10 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def get(mirrors, *, data=DATA, **changes):
+def get(addresses, *, data=DATA, **changes):
     wanted = {"sha256": sha(data), "size": len(data), "name": "lfw.tgz", "key": KEY}
     settings = {"retries": 2, "backoff": 0.001, "timeout": 5}
-    return fetch(mirrors, Path("raw/lfw.tgz"), **(wanted | settings | changes))
+    return fetch(addresses, Path("raw/lfw.tgz"), **(wanted | settings | changes))
 
 
 def raw() -> list[str]:
@@ -177,8 +172,8 @@ def test_cut_connection_is_resumed_within_a_call(site):
     assert whole()
     assert site.requests == [
         ("/lfw.tgz", None, None),
-        ("/lfw.tgz", "bytes=100000-", '"one"'),
-        ("/lfw.tgz", "bytes=150000-", '"one"'),
+        ("/lfw.tgz", "bytes=100000-", None),  # the digest decides, no tag is needed
+        ("/lfw.tgz", "bytes=150000-", None),
     ]
     assert site.sent == len(DATA)  # no byte travelled twice
 
@@ -194,16 +189,10 @@ def test_next_call_resumes_what_a_failed_one_left(site):
     site.cuts = [100_000]
     with pytest.raises(GraftError, match="cut the connection at 100000 bytes"):
         get([f"{site.url}/lfw.tgz"], retries=0)
-    assert raw() == ["lfw.tgz.part", "lfw.tgz.part.json"]
-    assert json.loads(Path("raw/lfw.tgz.part.json").read_text()) == {
-        "sha256": sha(DATA),
-        "md5": None,
-        "mirror": f"{site.url}/lfw.tgz",
-        "validator": '"one"',
-    }
+    assert raw() == ["lfw.tgz.part"]
     get([f"{site.url}/lfw.tgz"], retries=0)
     assert whole()
-    assert site.requests[-1] == ("/lfw.tgz", "bytes=100000-", '"one"')
+    assert site.requests[-1] == ("/lfw.tgz", "bytes=100000-", None)
     assert site.sent == len(DATA)
 
 
@@ -211,23 +200,7 @@ def test_another_mirror_continues_a_partial_file(site):
     site.cuts = [100_000]
     get([f"{site.url}/a", f"{site.url}/b"], retries=0)
     assert whole()
-    # The tag of one mirror means nothing to another: the digest decides.
     assert site.requests == [("/a", None, None), ("/b", "bytes=100000-", None)]
-
-
-def test_a_server_without_validators_is_resumed_because_the_digest_decides(site):
-    site.etag, site.cuts = None, [100_000]
-    get([f"{site.url}/lfw.tgz"])
-    assert whole()
-    assert site.requests[-1] == ("/lfw.tgz", "bytes=100000-", None)
-
-
-def test_weak_tag_gives_way_to_the_date(site):
-    site.etag, site.modified = 'W/"one"', "Fri, 01 Jan 2021 00:00:00 GMT"
-    site.if_range, site.cuts = False, [100_000]
-    get([f"{site.url}/lfw.tgz"])
-    assert whole()
-    assert site.requests[-1] == ("/lfw.tgz", "bytes=100000-", site.modified)
 
 
 def test_server_that_ignores_ranges_starts_over(site):
@@ -238,17 +211,63 @@ def test_server_that_ignores_ranges_starts_over(site):
 
 
 @pytest.mark.parametrize("if_range", [True, False], ids=["honoured", "ignored"])
-def test_changed_file_is_started_over_not_mixed(site, if_range):
+def test_without_a_digest_a_changed_file_is_started_over(site, if_range):
     site.data, site.cuts = OTHER, [100_000]
     with pytest.raises(GraftError):
-        get([f"{site.url}/lfw.tgz"], retries=0)
+        get([f"{site.url}/lfw.tgz"], sha256=None, retries=0)
     site.data, site.etag, site.if_range = DATA, '"two"', if_range
-    get([f"{site.url}/lfw.tgz"], retries=0)
-    assert whole()
+    with pytest.raises(GraftError, match=f"has sha256 {sha(DATA)}"):
+        get([f"{site.url}/lfw.tgz"], sha256=None, retries=0)
     assert site.requests[1] == ("/lfw.tgz", "bytes=100000-", '"one"')
 
 
-def test_partial_file_that_was_spoilt_is_fetched_again_from_the_same_mirror(site):
+@pytest.mark.parametrize("etag", ['"one"', 'W/"one"'], ids=["strong", "weak"])
+def test_without_a_digest_the_same_version_is_resumed(site, etag):
+    """A weak tag cannot be used in If-Range, the date can (RFC 9110, 13.1.5)."""
+    date = "Fri, 01 Jan 2021 00:00:00 GMT"
+    site.etag, site.modified, site.cuts = etag, date, [100_000]
+    site.if_range = etag == '"one"'
+    with pytest.raises(GraftError, match="cut the connection"):
+        get([f"{site.url}/lfw.tgz?token=secret"], sha256=None, retries=0)
+    version = '"one"' if etag == '"one"' else date
+    note = json.loads(Path("raw/lfw.tgz.part.json").read_text())
+    assert note == {"mirror": f"{site.url}/lfw.tgz", "version": version}
+    with pytest.raises(GraftError, match=f"has sha256 {sha(DATA)}"):
+        get([f"{site.url}/lfw.tgz"], sha256=None, retries=0)
+    assert site.requests[-1] == ("/lfw.tgz", "bytes=100000-", version)
+    assert site.sent == len(DATA)
+
+
+def test_without_a_digest_another_mirror_starts_over(site):
+    site.cuts = [100_000]
+    with pytest.raises(GraftError, match=f"has sha256 {sha(DATA)}"):
+        get([f"{site.url}/a", f"{site.url}/b"], sha256=None, retries=0)
+    assert site.requests == [("/a", None, None), ("/b", None, None)]
+
+
+def test_a_changed_file_is_downloaded_once_more_where_a_digest_is_known(site):
+    site.data, site.cuts = OTHER, [100_000]
+    with pytest.raises(GraftError):
+        get([f"{site.url}/lfw.tgz"], retries=0)
+    site.data = DATA
+    get([f"{site.url}/lfw.tgz"], retries=0)
+    assert whole()
+    assert [asked for _, asked, _ in site.requests] == [None, "bytes=100000-", None]
+
+
+def test_a_file_that_stays_wrong_is_downloaded_only_once_more(site):
+    site.cuts = [100_000]
+    with pytest.raises(GraftError):
+        get([f"{site.url}/lfw.tgz"], retries=0)
+    site.data, site.cuts = OTHER, [50_000, len(OTHER), 100_000]
+    with pytest.raises(GraftError, match=f"has sha256 {sha(OTHER)}, expected {sha(DATA)}"):
+        get([f"{site.url}/lfw.tgz"], retries=1)
+    ranges = ["100000-", "150000-", None, "100000-"]
+    assert [asked and asked[6:] for _, asked, _ in site.requests[1:]] == ranges
+    assert raw() == []
+
+
+def test_partial_file_with_wrong_bytes_is_downloaded_again_from_the_same_mirror(site):
     site.cuts = [100_000]
     with pytest.raises(GraftError):
         get([f"{site.url}/lfw.tgz"], retries=0)
@@ -257,24 +276,14 @@ def test_partial_file_that_was_spoilt_is_fetched_again_from_the_same_mirror(site
     assert whole()
 
 
-def test_partial_file_of_another_digest_is_discarded(site):
-    site.data, site.cuts = OTHER, [100_000]
-    with pytest.raises(GraftError):
-        get([f"{site.url}/lfw.tgz"], data=OTHER, retries=0)
-    site.data = DATA
-    get([f"{site.url}/lfw.tgz"])
-    assert whole()
-    assert site.requests[-1] == ("/lfw.tgz", None, None)
-
-
-@pytest.mark.parametrize("note", [None, "", "[1]", '{"sha256": 5}'])
-def test_partial_file_without_a_readable_note_is_discarded(site, note):
+@pytest.mark.parametrize("note", [None, "", "[1]", '{"mirror": 5}'])
+def test_without_a_digest_a_partial_file_needs_a_readable_note(site, note):
     Path("raw").mkdir()
     Path("raw/lfw.tgz.part").write_bytes(OTHER[:1000])
     if note is not None:
         Path("raw/lfw.tgz.part.json").write_text(note)
-    get([f"{site.url}/lfw.tgz"])
-    assert whole()
+    with pytest.raises(GraftError, match=f"has sha256 {sha(DATA)}"):
+        get([f"{site.url}/lfw.tgz"], sha256=None)
     assert site.requests == [("/lfw.tgz", None, None)]
 
 
@@ -324,9 +333,9 @@ def test_wrong_digest_everywhere_tells_expected_and_got_and_leaves_nothing(site)
     with pytest.raises(GraftError) as caught:
         get([f"{site.url}/lfw.tgz"])
     assert str(caught.value) == (
-        f"lfw.tgz could not be fetched ({KEY}): {site.url}/lfw.tgz has sha256 {sha(OTHER)}, "
-        f"expected {sha(DATA)} ({KEY}.sha256); correct {KEY}.url or put the file at "
-        "downloads/lfw.tgz"
+        f"{KEY}: lfw.tgz cannot be downloaded ({site.url}/lfw.tgz has sha256 {sha(OTHER)}, "
+        f"expected {sha(DATA)} ({KEY}.sha256)). Correct {KEY}.url, or get it and put it at "
+        "downloads/lfw.tgz."
     )
     assert raw() == []
     assert len(site.requests) == 1
@@ -351,26 +360,26 @@ def test_busy_server_is_tried_again(site, status, capsys):
     get([f"{site.url}/lfw.tgz"])
     assert whole()
     assert len(site.requests) == 3
-    assert f"HTTP {status}; trying again in 0.002 s" in capsys.readouterr().err
+    assert f"HTTP {status}. Next try in 0.002 s." in capsys.readouterr().err
 
 
 def test_retry_after_is_obeyed_in_both_forms_and_capped(site, monkeypatch):
     waits = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    monkeypatch.setattr(mirrors.time, "sleep", waits.append)
     site.statuses, site.headers = [503], {"Retry-After": "7"}
     get([f"{site.url}/lfw.tgz"])
     Path("raw/lfw.tgz").unlink()
     site.statuses, site.headers = [503], {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}
     get([f"{site.url}/lfw.tgz"])
-    assert waits == [7, downloads.LONGEST_WAIT]
+    assert waits == [7, mirrors.LONGEST_WAIT]
 
 
 def test_server_that_is_away_is_tried_with_back_off_then_left(site, monkeypatch):
     waits = []
-    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    monkeypatch.setattr(mirrors.time, "sleep", waits.append)
     url = site.url
     site.close()
-    with pytest.raises(GraftError, match=r"cannot be reached \(tries: 4\)"):
+    with pytest.raises(GraftError, match=r"cannot be reached \(ConnectionError\) \(tries: 4\)"):
         get([f"{url}/lfw.tgz"], retries=3, backoff=1)
     assert waits == [1, 2, 4]
 
@@ -427,13 +436,13 @@ def test_nothing_anywhere_says_what_each_mirror_said_and_how_to_do_it_by_hand(si
         )
     odd = "is not an http, https or file: URL on this machine, nor a path"
     assert str(caught.value) == (
-        f"lfw.tgz could not be fetched ({KEY}): {site.url}/missing says HTTP 404; nowhere.tgz "
+        f"{KEY}: lfw.tgz cannot be downloaded ({site.url}/missing answers HTTP 404; nowhere.tgz "
         "cannot be read (No such file or directory); . cannot be read (Is a directory); "
-        f"file://elsewhere/x {odd}; ftp://old.org/x {odd}; register at "
-        "https://example.org/faces, download lfw.tgz by hand and put it at downloads/lfw.tgz"
+        f"file://elsewhere/x {odd}; ftp://old.org/x {odd}). Get it by hand (register at "
+        "https://example.org/faces) and put it at downloads/lfw.tgz."
     )
     assert raw() == []
-    with pytest.raises(GraftError, match="no mirror is listed; register"):
+    with pytest.raises(GraftError, match=r"\(no mirror is listed\)\. Get it by hand \(register\)"):
         get([], manual="register")
 
 
@@ -452,7 +461,7 @@ def test_missing_sha256_is_told_and_the_transfer_is_not_repeated(site):
 
 def test_without_a_digest_versions_are_never_mixed(site):
     site.etag, site.data, site.cuts = None, OTHER, [100_000]
-    with pytest.raises(GraftError, match="could not be fetched"):
+    with pytest.raises(GraftError, match="cannot be downloaded"):
         get([f"{site.url}/lfw.tgz"], sha256=None, retries=0)
     site.data = DATA
     with pytest.raises(GraftError, match=sha(DATA)):
@@ -461,13 +470,13 @@ def test_without_a_digest_versions_are_never_mixed(site):
 
 @pytest.mark.parametrize("digest", ["", "abc", "g" * 64, 5])
 def test_malformed_digest_is_refused(digest):
-    with pytest.raises(GraftError, match=f"{KEY}.sha256 is not a sha256"):
+    with pytest.raises(GraftError, match=f"{KEY}.sha256 is .*hexadecimal"):
         get([], sha256=digest)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../lfw.tgz", "/etc/passwd", "a\\b", "a\0"])
 def test_names_with_folders_are_refused(name):
-    with pytest.raises(GraftError, match="not a plain file name"):
+    with pytest.raises(GraftError, match="Give a name without folders"):
         get([], name=name)
 
 
@@ -499,7 +508,7 @@ def test_redirects_on_the_same_footing_are_followed(site):
 
 def test_an_unwritable_folder_is_told_in_one_sentence():
     Path("raw").write_text("in the way")
-    with pytest.raises(GraftError, match=r"raw/lfw.tgz.part cannot be written \(.*\): see to"):
+    with pytest.raises(GraftError, match=r"lfw\.tgz\.part: the file cannot be written \(.*\)\. "):
         get(["nowhere"])
 
 
@@ -523,55 +532,17 @@ def test_kill_in_mid_download_then_the_same_bytes_with_none_sent_twice(site):
             assert killed.poll() is None and time.monotonic() < limit
             time.sleep(0.01)
         # A second one must not write into the same partial file meanwhile.
-        with pytest.raises(GraftError, match="is being written by another process"):
+        with pytest.raises(GraftError, match="another process is writing this file"):
             get([f"{site.url}/lfw.tgz"])
     finally:
         killed.kill()
         killed.wait()
     kept = part.stat().st_size
-    assert 20_000 < kept < len(DATA) and raw() == ["lfw.tgz.part", "lfw.tgz.part.json"]
+    assert 20_000 < kept < len(DATA) and raw() == ["lfw.tgz.part"]
     site.pause = 0
     get([f"{site.url}/lfw.tgz"])
     assert whole()
-    assert site.requests == [("/lfw.tgz", None, None), ("/lfw.tgz", f"bytes={kept}-", '"one"')]
-
-
-@pytest.mark.parametrize(
-    ("name", "raw", "packed"),
-    [
-        ("lfw.tgz", "lfw.tar", True),
-        ("x.tar.gz", "x.tar", True),
-        ("X.TGZ", "X.tar", True),
-        ("wiki_crop.tar", "wiki_crop.tar", False),
-        ("names.txt.gz", "names.txt", True),
-        ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte", True),
-        ("x.csv.GZ", "x.csv", True),
-        ("tgz", "tgz", False),
-        ("gz", "gz", False),
-    ],
-)
-def test_names_of_archives(name, raw, packed):
-    assert (raw_name(name), is_gzip(name)) == (raw, packed)
-
-
-@pytest.fixture
-def tgz():
-    """A tar of two members, gzipped in two parts as some tools write it; returns the tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in {"a.bin": DATA, "b.bin": OTHER}.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    tar = buffer.getvalue()
-    Path("lfw.tgz").write_bytes(gzip.compress(tar[:5000]) + gzip.compress(tar[5000:]))
-    return tar
-
-
-def test_unpacked_tar_has_the_bytes_of_the_tar(tgz):
-    assert unpack_gzip("lfw.tgz", "raw/lfw.tar") == len(tgz)
-    assert Path("raw/lfw.tar").read_bytes() == tgz
-    assert raw() == ["lfw.tar"]
+    assert site.requests == [("/lfw.tgz", None, None), ("/lfw.tgz", f"bytes={kept}-", None)]
 
 
 def test_the_first_digits_of_a_digest_are_checked_where_no_more_are_published(site):
@@ -599,22 +570,21 @@ def test_an_md5_will_do_where_no_sha256_is_published(site):
     assert whole()
 
 
-@pytest.mark.parametrize("etag", ['"one"', None])
-def test_the_next_call_resumes_by_md5_what_a_failed_one_left(site, etag):
-    site.cuts, site.etag = [100_000], etag
+def test_the_next_call_resumes_by_md5_what_a_failed_one_left(site):
+    site.cuts = [100_000]
     with pytest.raises(GraftError):
         get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA), retries=0)
     get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))
     assert whole() and site.sent == len(DATA)
 
 
-def test_a_partial_file_of_another_md5_is_discarded(site):
+def test_a_partial_file_of_another_md5_is_replaced(site):
     site.data, site.cuts = OTHER, [100_000]
     with pytest.raises(GraftError):
         get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(OTHER), retries=0)
     site.data = DATA
     get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))
-    assert whole() and site.requests == 2 * [("/lfw.tgz", None, None)]
+    assert whole()
 
 
 @pytest.mark.parametrize("known", ["sha256", "md5"])
@@ -645,51 +615,5 @@ def test_a_file_fetched_without_a_digest_is_kept_for_both(site):
 
 @pytest.mark.parametrize("digest", ["", "abc", "g" * 32, sha(DATA)])
 def test_a_malformed_md5_is_refused(digest):
-    with pytest.raises(GraftError, match=f"{KEY}.md5 is not an md5"):
+    with pytest.raises(GraftError, match=f"{KEY}.md5 is .*hexadecimal"):
         get([], md5=digest)
-
-
-def test_a_gzip_file_that_is_no_tar_is_fetched_and_unpacked(site, home):
-    site.data = gzip.compress(DATA)
-    raw_files.obtain(
-        home / "raw" / "fer2013.csv",
-        name="fer2013.csv.gz",
-        key="datasets.f.files.fer2013.csv.gz",
-        md5=md5(site.data),
-        url=[f"{site.url}/fer2013.csv.gz"],
-        **dict.fromkeys(["sha256", "size", "render", "tree", "manual", "folder"]),
-    )
-    assert raw() == ["fer2013.csv"]
-    assert Path("raw/fer2013.csv").read_bytes() == DATA
-
-
-@given(keep=st.floats(0, 1, exclude_max=True))
-def test_truncated_gzip_is_refused_wherever_it_was_cut(tmp_path_factory, keep):
-    folder = tmp_path_factory.mktemp("cut")
-    packed = gzip.compress(DATA[:2000])
-    (folder / "x.tgz").write_bytes(packed[: int(len(packed) * keep)])
-    with pytest.raises(GraftError, match=r"x\.tgz is truncated or corrupt \(.*\): delete it"):
-        unpack_gzip(folder / "x.tgz", folder / "x.tar")
-    assert [path.name for path in folder.iterdir()] == ["x.tgz"]
-
-
-@pytest.mark.parametrize("damage", ["byte", "checksum", "not gzip", "trailing rubbish"])
-def test_corrupt_gzip_is_refused(tgz, damage):
-    packed = bytearray(Path("lfw.tgz").read_bytes())
-    if damage == "byte":
-        packed[len(packed) // 2] ^= 0xFF
-    elif damage == "checksum":
-        packed[-6] ^= 1
-    elif damage == "not gzip":
-        packed = bytearray(b"<html>please log in</html>")
-    else:
-        packed += b"rubbish"
-    Path("lfw.tgz").write_bytes(packed)
-    with pytest.raises(GraftError, match="truncated or corrupt"):
-        unpack_gzip("lfw.tgz", "raw/lfw.tar")
-    assert not Path("raw/lfw.tar").exists()
-
-
-def test_missing_gzip_is_refused():
-    with pytest.raises(GraftError, match="does not exist"):
-        unpack_gzip("lfw.tgz", "raw/lfw.tar")

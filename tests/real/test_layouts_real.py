@@ -13,8 +13,8 @@ from conftest import KIT, needs_kit
 from graft.core.raw_names import raw_name
 from graft.datasets import containers, table
 from graft.datasets.layouts.fer2013 import EMOTIONS
-from graft.download import mirrors
 from graft.download.archives import Archive
+from graft.download.unpack import unpack_gzip
 from graft.images import crop, pack
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
@@ -24,7 +24,7 @@ pytestmark = needs_kit
 
 def unpacked(folder, *names):
     for name in names:
-        mirrors.unpack_gzip(KIT / name, folder / raw_name(name.rpartition("/")[2]))
+        unpack_gzip(KIT / name, folder / raw_name(name.rpartition("/")[2]))
     return {path.name: path for path in sorted(folder.iterdir())}
 
 

@@ -89,7 +89,7 @@ def folder_digests(settings):
         digests = []
         for dataset, file in plan.folders(settings):
             folder = settings.datasets[dataset].files[file].folder
-            key, notes = f"datasets.{dataset}.files.{file}", NOTES / f"{dataset}.{file}.json"
+            key, notes = f"datasets.{dataset}.files.{file}.folder", NOTES / f"{dataset}.{file}.json"
             try:
                 digests.append(f"{dataset}:{file}:{folders.digest(folder, key=key, memory=notes)}")
             except GraftError as error:
@@ -213,7 +213,7 @@ def predicting_model(wildcards):
 def predict_settings(wildcards):
     """What predictions depend on beside the workflow's own model."""
     predict = settings.predict
-    pictures = folders.digest(predict.pictures, key="predict", memory=NOTES / "predict.json")
+    pictures = folders.digest(predict.pictures, key="predict.pictures", memory=NOTES / "predict.json")
     model = files.sha256(Path(predict.model).expanduser()) if predict.model else None
     return stages.predict(settings, pictures, model)
 

@@ -2,9 +2,10 @@
 
 from adapter import Job
 from graft.config import stages
+from graft.demo.drawings import DRAWINGS
 from graft.download import raw_files
 
 with Job(snakemake, stages.DownloadSettings) as job:
-    job.results = raw_files.obtain(
-        job.outputs.raw, **job.settings.options(), **job.parameter("mirrors")
-    )
+    settings = job.settings
+    draw = DRAWINGS[settings.render.kind] if settings.render else None
+    job.results = raw_files.obtain(job.outputs.raw, settings, draw=draw, **job.parameter("mirrors"))

@@ -5,7 +5,8 @@ without redoing it. Each class has a function of the same name that fills it fro
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue
 
@@ -36,17 +37,44 @@ class Stage(Settings):
         return self.model_dump(mode="json")
 
 
-def entries(settings: object, marks: tuple[Entry, ...] = ()) -> Iterator[tuple[str, str]]:
-    """(registry, name) of every registered implementation that settings choose."""
-    if isinstance(settings, Settings):
-        for name, field in type(settings).model_fields.items():
+def entries(settings: Settings) -> Iterator[tuple[str, str]]:
+    """(registry, name) of every registered implementation that settings choose.
+
+    Of registries that the settings could choose from and do not, the name is "".
+    """
+    yield from ((registry, "") for registry in _registries(type(settings)))
+    yield from _chosen(settings, ())
+
+
+def _chosen(value: object, marks: tuple[Entry, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Settings):
+        for name, field in type(value).model_fields.items():
             marked = tuple(item for item in field.metadata if isinstance(item, Entry))
-            yield from entries(dict(settings)[name], marked)
-    elif isinstance(settings, Mapping):
-        for value in settings.values():
-            yield from entries(value)
-    elif isinstance(settings, str):
-        yield from ((mark.registry, settings) for mark in marks)
+            yield from _chosen(dict(value)[name], marked)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _chosen(item, ())
+    elif isinstance(value, str):
+        yield from ((mark.registry, value) for mark in marks)
+
+
+@cache
+def _registries(kind: Any) -> frozenset[str]:
+    """The registries that are marked in a class of settings, or in a type within it."""
+    found: set[str] = set()
+    waiting, seen = [kind], []
+    while waiting:
+        kind = waiting.pop()
+        if kind in seen:
+            continue
+        seen.append(kind)
+        waiting += get_args(kind)
+        if isinstance(kind, Entry):
+            found.add(kind.registry)
+        elif isinstance(kind, type) and issubclass(kind, Settings):
+            for field in kind.model_fields.values():
+                waiting += [field.annotation, *field.metadata]
+    return frozenset(found)
 
 
 class DownloadSettings(Stage):
@@ -60,12 +88,6 @@ class DownloadSettings(Stage):
     render: Render | None
     tree: str | None
     """The digest of a folder's contents (see `download.folders`)."""
-
-    def options(self) -> dict[str, Any]:
-        options = self.recipe()
-        if self.render is not None:
-            options["render"] = self.render.model_dump(exclude_none=True)
-        return options
 
 
 def download(config: Config, dataset: str, file: str, tree: str | None = None) -> DownloadSettings:

@@ -26,10 +26,12 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
 def unreadable(path: str | os.PathLike, error: Exception) -> GraftError:
     """A published file that cannot be opened or read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return GraftError(
-        f"{path}: the file cannot be read ({reason}). Fetch it again, or correct the dataset's "
-        "`files`."
-    )
+    return fetch_again(path, f"the file cannot be read ({reason})")
+
+
+def fetch_again(path: str | os.PathLike, problem: str) -> GraftError:
+    """A published file whose contents are wrong."""
+    return GraftError(f"{path}: {problem}. Fetch it again, or correct the dataset's `files`.")
 
 
 def damaged(path: str | os.PathLike, problem: str, stage: str) -> GraftError:

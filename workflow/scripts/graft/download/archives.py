@@ -1,18 +1,19 @@
-"""Reading pictures straight out of uncompressed tar archives.
+"""Uncompressed tar archives: members read by offset, and a writer whose tars are reproducible.
 
-An archive stays one file: `members` lists where each regular file's bytes lie, and `Archive`
-reads them by offset. The format is POSIX ustar/pax and GNU tar, as `tarfile` understands it;
-what `tarfile` passes over in silence (truncation, damage, data after the end) is an error here.
+The format is POSIX ustar/pax and GNU tar, as `tarfile` reads it; what `tarfile` ignores
+(truncation, damage, data after the end) is an error here.
 """
 
+import contextlib
 import os
 import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, Protocol
 
-from graft.core.errors import GraftError
+from graft.core import files
+from graft.core.errors import GraftError, damaged, fetch_again, unreadable
 
 BLOCK = 512
 """Bytes in a tar block; an archive ends with blocks of zeros."""
@@ -36,52 +37,41 @@ class Member(NamedTuple):
 
 
 def members(path: str | os.PathLike, *, folders: bool = False) -> Iterator[Member]:
-    """Walk an uncompressed tar's regular files in archive order, in flat memory.
+    """The regular files of an uncompressed tar in archive order, in constant memory.
 
-    Names come back in normal form ("./a//b" is "a/b"). Folders that the archive lists are
-    skipped unless they are asked for. Links, sparse and special files are refused: their bytes
-    do not lie at an offset, and skipping them would lose pictures in silence.
-
-    Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, and for
-    a member whose name `check_name` refuses.
+    Names are in normal form ("./a//b" is "a/b"). Folders that the archive lists are included on
+    request. Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, for
+    links, sparse and special files (their bytes do not lie at an offset), and for a member whose
+    name `check_name` refuses.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
-            length = os.fstat(tar.fileobj.fileno()).st_size
+        with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
-                tar.members.clear()  # tarfile remembers every member otherwise
+                _forget_members(tar)
                 if not info.isdir():
                     yield _member(path, info, length)
                 elif folders and posixpath.normpath(info.name) != ".":
                     yield Member(check_name(path, info.name) + "/", info.offset_data, 0)
-            _check_end(path, tar)
+            _check_end(path, file, tar.offset)
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise GraftError(
-            f"{path}: not a readable uncompressed tar archive ({error}); fetch it again, or "
-            "correct the dataset's `files`."
-        ) from error
+        raise fetch_again(path, f"not a readable uncompressed tar archive ({error})") from error
     except OSError as error:
-        raise GraftError(
-            f"{path}: cannot be read ({error.strerror}); fetch it again, or correct the "
-            "dataset's `files`."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def check_name(path: str | os.PathLike, name: str) -> str:
-    """The normal form of a member's name.
-
-    Raises GraftError, naming the archive at `path`, for a name with an `objection`.
-    """
+    """The normal form of a member's name; GraftError for a name with an `objection`."""
     if reason := objection(name):
         raise GraftError(
-            f"{path}: the member name {name!r} {reason}; repack the archive without it."
+            f"{path}: the member name {name!r} {reason}. Repack the archive without it."
         )
     return posixpath.normpath(name)
 
 
 def objection(name: str) -> str | None:
-    """Why a member may not have this name, in words: it is empty or not UTF-8, is absolute,
-    climbs with "..", or holds a backslash or a NUL character. None if it may."""
+    """Why a member may not have this name: it is empty, not UTF-8 or absolute, or contains "..", a
+    backslash or a NUL character. None if it may."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -89,11 +79,11 @@ def objection(name: str) -> str | None:
     if name.startswith("/"):
         return "is absolute"
     if ".." in name.split("/"):
-        return "climbs out of the archive with '..'"
+        return "leads out of the archive with '..'"
     if "\\" in name:
-        return "holds a backslash"
+        return "contains a backslash"
     if "\0" in name:
-        return "holds a NUL character"
+        return "contains a NUL character"
     return "is empty" if posixpath.normpath(name) == "." else None
 
 
@@ -126,60 +116,87 @@ class Archive:
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise GraftError(
-                f"{self.path}: cannot be read ({error.strerror}); fetch it again, or correct the "
-                "dataset's `files`."
-            ) from error
+            raise unreadable(self.path, error) from error
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`; GraftError where the archive does not hold them all."""
         chunks = []
-        wanted = size
+        wanted, position = size, offset
         while offset >= 0 and wanted > 0:
             # One call returns at most 2 GiB, and may return less than asked for.
-            chunk = os.pread(self._descriptor, wanted, offset)
+            chunk = os.pread(self._descriptor, wanted, position)
             if not chunk:
                 break
             chunks.append(chunk)
-            offset += len(chunk)
+            position += len(chunk)
             wanted -= len(chunk)
         if offset < 0 or wanted:
-            raise GraftError(
-                f"{self.path}: holds no {size} bytes at offset {offset}, as data_file.csv says it "
-                "does; run the structure stage again (-R structure)."
-            )
+            problem = f"holds no {size} bytes at offset {offset}, where data_file.csv has a sample"
+            raise damaged(self.path, problem, "structure")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class Readable(Protocol):
+    """What `add` reads a member's bytes from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@contextlib.contextmanager
+def new_tar(destination: str | os.PathLike) -> Iterator[tarfile.TarFile]:
+    """An empty tar to `add` members to, which appears at `destination` whole or not at all."""
+    with (
+        files.atomic(destination) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar,
+    ):
+        yield tar
+
+
+def add(tar: tarfile.TarFile, name: str, size: int = 0, file: Readable | None = None) -> None:
+    """Add a file, or without `file` a folder, without times, owners and modes: equal members give
+    equal bytes. Raises EOFError if the file is shorter than `size`."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    if file is None:
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+    try:
+        tar.addfile(info, file)
+    except OSError as error:
+        if error.errno is None:  # raised by tarfile, not by the disk
+            raise EOFError(f"{name} ends early") from error
+        raise
+    _forget_members(tar)
+
+
+def _forget_members(tar: tarfile.TarFile) -> None:
+    """Keep memory constant: tarfile keeps every member otherwise."""
+    tar.members.clear()
 
 
 def _member(path: str | os.PathLike, info: tarfile.TarInfo, length: int) -> Member:
     name = check_name(path, info.name)
     if not info.isreg() or info.issparse():
         raise GraftError(
-            f"{path}: the member {name!r} is a link, a sparse or a special file; repack the "
+            f"{path}: the member {name!r} is a link, a sparse or a special file. Repack the "
             "archive with plain files only (tar --dereference --hard-dereference)."
         )
     if info.size < 0 or info.offset_data + info.size > length:
-        raise GraftError(f"{path}: is cut short within the member {name!r}; fetch it again.")
+        raise fetch_again(path, f"the archive is truncated within the member {name!r}")
     return Member(name, info.offset_data, info.size)
 
 
-def _check_end(path: str | os.PathLike, tar: tarfile.TarFile) -> None:
-    """Check that the walk ended at blocks of zeros and that nothing but zeros follows."""
-    tar.fileobj.seek(tar.offset)
-    block = tar.fileobj.read(BLOCK)
+def _check_end(path: str | os.PathLike, file: IO[bytes], offset: int) -> None:
+    """Check that members end at `offset` with blocks of zeros, and that only zeros follow."""
+    file.seek(offset)
+    block = file.read(BLOCK)
     if len(block) < BLOCK:
-        raise GraftError(
-            f"{path}: is cut short, its end-of-archive blocks are missing; fetch it again."
-        )
+        raise fetch_again(path, "the archive is truncated: it lacks its end-of-archive blocks")
     if any(block):
-        raise GraftError(f"{path}: is damaged at byte {tar.offset}; fetch it again.")
-    while block := tar.fileobj.read(1 << 16):
+        raise fetch_again(path, f"the archive is damaged at byte {offset}")
+    while block := file.read(1 << 16):
         if any(block):
-            raise GraftError(
-                f"{path}: holds data after its end at byte {tar.offset}; fetch it again, or repack "
-                "it as one archive."
-            )
+            raise fetch_again(path, f"the archive has data after its end at byte {offset}")
