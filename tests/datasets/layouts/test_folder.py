@@ -204,7 +204,7 @@ def test_a_listed_picture_that_the_archive_lacks_is_a_dropped_row(tmp_path):
         ("path,label\n1.png\n", "line 2 has 1 cells, not 2"),
         ("path,label\n1.png,cat\n\n1.png,\n", "line 4 has no label for '1.png'"),
         ("path,label,split\n1.png,cat,tset\n", "line 2 has the split 'tset', which is none of"),
-        ("path,label\n../1.png,cat\n", r"line 2 has the path '../1.png', which climbs"),
+        ("path,label\n../1.png,cat\n", r"line 2 has the path '../1.png', which leads out"),
         ("path,label\n/1.png,cat\n", "line 2 has the path .* which is absolute"),
         ("path,label\n,cat\n", "line 2 has the path '', which is empty"),
         ("path,label\n1.png,cat\n./1.png,dog\n", "line 3 names '1.png' again, after line 2"),

@@ -10,10 +10,13 @@ import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError, damaged, fetch_again, unreadable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 BLOCK = 512
 """Bytes in a tar block; an archive ends with blocks of zeros."""
@@ -140,12 +143,6 @@ class Archive:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-class Readable(Protocol):
-    """What `add` reads a member's bytes from."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
 @contextlib.contextmanager
 def new_tar(destination: str | os.PathLike) -> Iterator[tarfile.TarFile]:
     """An empty tar to `add` members to, which appears at `destination` whole or not at all."""
@@ -156,7 +153,9 @@ def new_tar(destination: str | os.PathLike) -> Iterator[tarfile.TarFile]:
         yield tar
 
 
-def add(tar: tarfile.TarFile, name: str, size: int = 0, file: Readable | None = None) -> None:
+def add(
+    tar: tarfile.TarFile, name: str, size: int = 0, file: "SupportsRead[bytes] | None" = None
+) -> None:
     """Add a file, or without `file` a folder, without times, owners and modes: equal members give
     equal bytes. Raises EOFError if the file is shorter than `size`."""
     info = tarfile.TarInfo(name)
@@ -174,7 +173,7 @@ def add(tar: tarfile.TarFile, name: str, size: int = 0, file: Readable | None = 
 
 def _forget_members(tar: tarfile.TarFile) -> None:
     """Keep memory constant: tarfile keeps every member otherwise."""
-    tar.members.clear()
+    tar.members.clear()  # type: ignore[attr-defined]
 
 
 def _member(path: str | os.PathLike, info: tarfile.TarInfo, length: int) -> Member:

@@ -109,7 +109,7 @@ class _Hashed:
         self._file = file
         self.digest = hashlib.sha256()
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         self.digest.update(data)
         return data

@@ -22,7 +22,6 @@ import requests
 import tenacity
 import tqdm
 import urllib3
-from requests import codes
 
 from graft.core import files
 from graft.core.errors import GraftError
@@ -117,8 +116,9 @@ class _Mirror:
 
         def announce(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            delay = f"{state.upcoming_sleep:.3g} s"
-            print(f"{self.name} {error}. Next try in {delay}.", file=sys.stderr)
+            print(
+                f"{self.name} {error}. Next try in {state.upcoming_sleep:.3g} s.", file=sys.stderr
+            )
 
         furthest = part.size
         try:
@@ -169,27 +169,21 @@ class _Mirror:
         headers = {"Accept-Encoding": "identity", "User-Agent": f"graft/{VERSION}"}
         size, version = part.size, part.version(self.name)
         if size:
-            headers["Range"] = f"bytes={size}-"
-        if size and version:
-            headers["If-Range"] = version
+            headers |= {"Range": f"bytes={size}-"} | ({"If-Range": version} if version else {})
         try:
             response = self.session.get(
                 self.address, headers=headers, stream=True, timeout=self.timeout
             )
-        except requests.exceptions.SSLError as error:
-            raise Unusable("has no TLS connection that can be verified") from error
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Broken(f"cannot be reached ({type(error).__name__})") from error
         except (requests.RequestException, ValueError) as error:
-            raise Unusable(f"cannot be requested ({type(error).__name__})") from error
+            lasting = isinstance(error, requests.exceptions.SSLError)
+            lasting |= not isinstance(error, requests.ConnectionError | requests.Timeout)
+            failure = Unusable if lasting else _Broken
+            raise failure(f"cannot be reached ({type(error).__name__})") from error
         status = response.status_code
-        ranged = size > 0 and status in {
-            codes.partial_content,
-            codes.requested_range_not_satisfiable,
-        }
+        ranged = size > 0 and status in {206, 416}
         # The response may lack the version.
         same = version is None or _version(response) in {None, version}
-        if status == codes.ok or (ranged and same and _span(response)[0] == size):
+        if status == 200 or (ranged and same and _span(response)[0] == size):
             return response
         response.close()
         if ranged:
@@ -203,7 +197,7 @@ class _Mirror:
 def _read(response: requests.Response, part: Partial) -> bytes:
     """The next bytes as the server stores them, none at the end: some servers declare a .tgz to be
     a gzip encoding of a .tar."""
-    if response.status_code == codes.requested_range_not_satisfiable:
+    if response.status_code == 416:
         return b""  # its body is a message
     try:
         return response.raw.read1(CHUNK, decode_content=False) or b""
@@ -213,7 +207,7 @@ def _read(response: requests.Response, part: Partial) -> bytes:
 
 def _span(response: requests.Response) -> tuple[int | None, int | None]:
     """The first byte of a response, and the bytes of the whole file; None where unknown."""
-    if response.status_code == codes.ok:
+    if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdigit() else None
     header = response.headers.get("Content-Range", "")
