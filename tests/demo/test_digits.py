@@ -8,22 +8,28 @@ import pytest
 from builders import pictures_of, structure
 from sklearn.datasets import load_digits
 
+from graft.config.datasets import Render
+from graft.config.stages import DownloadSettings
 from graft.core.errors import GraftError
 from graft.datasets import idx
 from graft.demo import digits
+from graft.demo.drawings import DRAWINGS
 from graft.download import raw_files
 
 
 def obtain(folder, name):
-    raw_files.obtain(
-        folder / name.removesuffix(".gz"),
+    settings = DownloadSettings(
         name=name,
         key="k",
-        render={"kind": "digits"},
-        **dict.fromkeys(["sha256", "md5", "size", "tree", "manual", "folder"]),
-        url=[],
+        sha256=None,
+        md5=None,
+        size=None,
+        render=Render(kind="digits"),
+        tree=None,
     )
-    return folder / name.removesuffix(".gz")
+    path = folder / name.removesuffix(".gz")
+    raw_files.obtain(path, settings, draw=DRAWINGS["digits"], url=[], manual=None, folder=None)
+    return path
 
 
 def test_the_embedded_digits_are_scikit_learns(tmp_path):
