@@ -11,7 +11,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from graft.core.errors import GraftError
-from graft.reporting import figures, tables
+from graft.reporting import tables
+from graft.reporting.figures.confusion_matrices import confusion_matrices
+from graft.reporting.figures.contact_sheet import contact_sheet
+from graft.reporting.figures.dropped import dropped
+from graft.reporting.figures.learning_curves import learning_curves
+from graft.reporting.figures.mode_comparison import mode_comparison
+from graft.reporting.figures.style import in_order, mode_colour, save_svg
 
 MODES = ["fine_tuning", "from_scratch", "feature_extraction"]  # not in the order drawn
 
@@ -72,12 +78,12 @@ def _all_figures():
     drops = {"structure": {"no_label": 12, "bad_age": 3, "no_face": 0}, "crop": {}}
     head = {"fine_tuning": "feature_extraction"}
     return {
-        "curves": figures.learning_curves(_histories(), warm_up=head, metric="accuracy"),
-        "confusion": figures.confusion_matrices(dict.fromkeys(MODES, matrix), ["female", "male"]),
-        "confusion100": figures.confusion_matrices(diagonal, many),
-        "comparison": figures.mode_comparison(_comparison()),
-        "sheet": figures.contact_sheet(_pictures(10), mistakes, title="mistakes"),
-        "dropped": figures.dropped(drops, {"structure": 985, "crop": 985}),
+        "curves": learning_curves(_histories(), warm_up=head, metric="accuracy"),
+        "confusion": confusion_matrices(dict.fromkeys(MODES, matrix), ["female", "male"]),
+        "confusion100": confusion_matrices(diagonal, many),
+        "comparison": mode_comparison(_comparison()),
+        "sheet": contact_sheet(_pictures(10), mistakes, title="mistakes"),
+        "dropped": dropped(drops, {"structure": 985, "crop": 985}),
     }
 
 
@@ -100,10 +106,10 @@ def test_nothing_is_cut_off_at_the_edge():
 
 def test_svg_bytes_are_equal_for_equal_figures_whatever_the_users_settings(tmp_path):
     for name, figure in _all_figures().items():
-        figures.save_svg(figure, tmp_path / f"{name}.svg")
+        save_svg(figure, tmp_path / f"{name}.svg")
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
         for name, figure in _all_figures().items():
-            figures.save_svg(figure, tmp_path / "again.svg")
+            save_svg(figure, tmp_path / "again.svg")
             first = (tmp_path / f"{name}.svg").read_bytes()
             assert first == (tmp_path / "again.svg").read_bytes(), name
             assert first.startswith(b"<?xml")
@@ -112,10 +118,10 @@ def test_svg_bytes_are_equal_for_equal_figures_whatever_the_users_settings(tmp_p
 
 def test_a_mode_has_one_colour_and_no_two_blocks_share_one():
     names = [*MODES, "freeze_stem", *(f"freeze_block{k}" for k in range(1, 6))]
-    colours = [figures.mode_colour(name) for name in names]
+    colours = [mode_colour(name) for name in names]
     assert len({*colours[:3], *colours[4:]}) == 8
-    assert colours == [figures.mode_colour(name) for name in names]
-    assert figures.in_order(["fine_tuning", "freeze_block2", "from_scratch"]) == [
+    assert colours == [mode_colour(name) for name in names]
+    assert in_order(["fine_tuning", "freeze_block2", "from_scratch"]) == [
         "from_scratch",
         "freeze_block2",
         "fine_tuning",
@@ -123,17 +129,17 @@ def test_a_mode_has_one_colour_and_no_two_blocks_share_one():
 
 
 def test_learning_curves_show_every_seed_and_the_end_of_the_warm_up():
-    figure = figures.learning_curves(
+    figure = learning_curves(
         _histories(), warm_up={"fine_tuning": "feature_extraction"}, metric="accuracy"
     )
     assert len(figure.axes) == 6
     scratch, features, tuning = figure.axes[:3]
-    assert [axes.get_title() for axes in figure.axes[:3]] == figures.in_order(MODES)
+    assert [axes.get_title() for axes in figure.axes[:3]] == in_order(MODES)
     assert len(scratch.lines) == len(features.lines) == 2 * 3
     assert [line.get_linestyle() for line in scratch.lines] == ["--", "-"] * 3
     # Warm-up of three seeds, the line at its end, tuning of three seeds.
     assert len(tuning.lines) == 6 + 1 + 6
-    colour, head = (to_rgb(figures.mode_colour(m)) for m in ("fine_tuning", "feature_extraction"))
+    colour, head = (to_rgb(mode_colour(m)) for m in ("fine_tuning", "feature_extraction"))
     assert _colours(tuning.lines[:6]) == [head] * 6
     assert _colours(tuning.lines[7:]) == [colour] * 6
     assert set(tuning.lines[6].get_xdata()) == {0}
@@ -146,7 +152,7 @@ def test_learning_curves_show_every_seed_and_the_end_of_the_warm_up():
 
 
 def test_learning_curves_of_another_metric_and_of_one_epoch():
-    figure = figures.learning_curves({"from_scratch": [_history(1)]}, metric="balanced_accuracy")
+    figure = learning_curves({"from_scratch": [_history(1)]}, metric="balanced_accuracy")
     assert len(figure.axes) == 2
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "balanced accuracy"]
     assert len(figure.axes[1].lines) == 1  # its training value was not recorded
@@ -158,20 +164,20 @@ def test_a_loss_that_exploded_once_does_not_flatten_the_rest():
     history = _history(30)
     history.loc[3, "train_loss"] = 1e4
     history.loc[4, "train_loss"] = np.inf
-    figure = figures.learning_curves({"from_scratch": [history]})
+    figure = learning_curves({"from_scratch": [history]})
     assert figure.axes[0].get_yscale() == "log"
 
 
 def test_a_history_without_its_metric_is_refused():
     with pytest.raises(GraftError, match="mode 'a' lacks the column val_auroc"):
-        figures.learning_curves({"a": [_history(3)]}, metric="auroc")
+        learning_curves({"a": [_history(3)]}, metric="auroc")
     with pytest.raises(GraftError, match="mode 'a' lacks any epoch"):
-        figures.learning_curves({"a": [_history(0)]})
+        learning_curves({"a": [_history(0)]})
 
 
 def test_a_small_confusion_matrix_shows_counts_and_shares_of_the_row():
     matrix = np.array([[30, 10], [0, 0]])
-    figure = figures.confusion_matrices({"from_scratch": matrix}, ["female", "male"])
+    figure = confusion_matrices({"from_scratch": matrix}, ["female", "male"])
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["30\n75%", "10\n25%"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["female", "male"]
@@ -183,19 +189,19 @@ def test_a_small_confusion_matrix_shows_counts_and_shares_of_the_row():
 
 def test_a_large_confusion_matrix_has_no_cell_text_and_few_names():
     names = [str(number) for number in range(100)]
-    figure = figures.confusion_matrices(dict.fromkeys(MODES, np.eye(100)), names)
+    figure = confusion_matrices(dict.fromkeys(MODES, np.eye(100)), names)
     *panels, bar = figure.axes
-    assert [axes.get_title() for axes in panels] == figures.in_order(MODES)
+    assert [axes.get_title() for axes in panels] == in_order(MODES)
     assert not any(axes.texts for axes in panels)
     assert len(panels[0].get_xticks()) <= 15
     assert bar.get_ylabel() == "share of the true class"
     with pytest.raises(GraftError, match="mode 'a' is \\(2, 2\\) for 3 classes"):
-        figures.confusion_matrices({"a": np.eye(2)}, ["a", "b", "c"])
+        confusion_matrices({"a": np.eye(2)}, ["a", "b", "c"])
 
 
 def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
     comparison = _comparison()
-    figure = figures.mode_comparison(comparison)
+    figure = mode_comparison(comparison)
     axes, words = figure.axes
     # For each mode its interval, its mean and its seeds; then the majority line.
     assert len(axes.lines) == 3 * 3 + 1
@@ -204,7 +210,7 @@ def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
     assert list(top[0].get_xdata()) == [row["low"], row["high"]]
     assert list(top[1].get_xdata()) == [row["mean"]]
     assert list(top[2].get_xdata()) == list(row["seeds"].values())
-    assert _colours(top) == [to_rgb(figures.mode_colour("from_scratch"))] * 3
+    assert _colours(top) == [to_rgb(mode_colour("from_scratch"))] * 3
     assert axes.lines[-1].get_xdata() == [0.77, 0.77]
     assert "majority class 77.0 %" in _texts(figure)
     (listed,) = words.texts
@@ -214,7 +220,7 @@ def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
 def test_mode_comparison_of_one_mode_without_an_interval():
     comparison = _comparison(["from_scratch"])
     comparison["modes"]["from_scratch"] |= {"low": None, "high": None}
-    axes, words = figures.mode_comparison(comparison).axes
+    axes, words = mode_comparison(comparison).axes
     assert len(axes.lines) == 3
     assert words.texts[0].get_text() == ""
 
@@ -222,7 +228,7 @@ def test_mode_comparison_of_one_mode_without_an_interval():
 def test_contact_sheet_has_a_cell_per_picture():
     pictures = [*_pictures(9), np.zeros((30, 40), np.uint8)]
     titles = [f"picture {number}" for number in range(10)]
-    figure = figures.contact_sheet(pictures, titles, columns=4, title="faces")
+    figure = contact_sheet(pictures, titles, columns=4, title="faces")
     assert len(figure.axes) == 10
     assert [axes.texts[0].get_text() for axes in figure.axes] == titles
     np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), pictures[3])
@@ -230,14 +236,14 @@ def test_contact_sheet_has_a_cell_per_picture():
     assert len({x for x, _ in corners}) == 4
     assert len({y for _, y in corners}) == 3
     with pytest.raises(GraftError, match="at least one picture"):
-        figures.contact_sheet([])
+        contact_sheet([])
     with pytest.raises(GraftError, match="10 pictures but 1 titles"):
-        figures.contact_sheet(pictures, ["one"])
+        contact_sheet(pictures, ["one"])
 
 
 def test_dropped_shows_every_reason_and_what_was_kept():
     counts = {"structure": {"no_label": 1200, "bad_age": 3, "no_face": 0}, "crop": {}}
-    figure = figures.dropped(counts, {"structure": 38138, "crop": 38138})
+    figure = dropped(counts, {"structure": 38138, "crop": 38138})
     first, second = figure.axes
     assert [bar.get_width() for bar in first.patches] == [3, 1200]
     assert [label.get_text() for label in first.get_yticklabels()] == ["bad age", "no label"]
@@ -327,5 +333,5 @@ def test_summary_page_is_escaped_and_stands_alone(tmp_path):
 
 
 def test_a_dollar_is_a_dollar(tmp_path):
-    figure = figures.confusion_matrices({"a": np.eye(2)}, ["$5 to $6", r"$\foo$"])
-    figures.save_svg(figure, tmp_path / "figure.svg")
+    figure = confusion_matrices({"a": np.eye(2)}, ["$5 to $6", r"$\foo$"])
+    save_svg(figure, tmp_path / "figure.svg")

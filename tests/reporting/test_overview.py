@@ -23,9 +23,11 @@ from graft.evaluation.predictions import (
     write_inference,
     write_predictions,
 )
-from graft.reporting import figures, verify
 from graft.reporting import overview as overviews
 from graft.reporting import tables as summaries
+from graft.reporting import verify
+from graft.reporting.figures.overview import overview_figure
+from graft.reporting.figures.style import in_order, mode_colour
 
 OPTIONS = {"metric": "accuracy", "resamples": 200, "level": 0.95, "seed": 0}
 TRUE = np.arange(10) % 2
@@ -238,7 +240,7 @@ def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
 
 
 def drawn(found):
-    figure = figures.overview(found)
+    figure = overview_figure(found)
     figure.savefig("/dev/null", format="png", dpi=72)  # settles the layout
     return figure, [text.get_text() for text in figure.findobj(Text)]
 
@@ -249,7 +251,7 @@ def test_the_figure_shows_every_mode_validation_majority_and_published_figures(t
     figure, texts = drawn(found)
     axes, words = figure.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    # From the top down: as figures.in_order has them, then the published ones.
+    # From the top down: as in_order has them, then the published ones.
     assert labels == ["from_scratch", "fine_tuning"] * 2 + ["Doe <1>", "on a blog"]
     assert {"On a [vgg_mini]", "Published, not comparable unless said"} <= set(texts)
     bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
@@ -398,7 +400,7 @@ LAYERS = [f"freeze_conv{b}_{k}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for k 
 
 def test_modes_that_freeze_layers_stand_in_order_of_depth_and_differ_from_their_neighbours():
     modes = ["fine_tuning", "freeze_block3", *reversed(LAYERS), "freeze_stem", "from_scratch"]
-    assert figures.in_order(modes) == [
+    assert in_order(modes) == [
         "from_scratch",
         "freeze_stem",
         *LAYERS[:7],
@@ -406,5 +408,5 @@ def test_modes_that_freeze_layers_stand_in_order_of_depth_and_differ_from_their_
         *LAYERS[7:],
         "fine_tuning",
     ]
-    colours = [figures.mode_colour(mode) for mode in LAYERS]
+    colours = [mode_colour(mode) for mode in LAYERS]
     assert all(len(set(colours[i : i + 3])) == 3 for i in range(len(colours) - 2))

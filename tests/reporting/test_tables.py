@@ -1,5 +1,7 @@
 """Reports: what they say of runs that found nothing to show, or saw unequal views."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,9 @@ from graft.core.errors import GraftError
 from graft.evaluation import metrics
 from graft.evaluation.predictions import predictions_frame, write_predictions
 from graft.images import packs
-from graft.reporting import counts, plots
-from graft.reporting.findings import Findings
+from graft.reporting import plots, results
+from graft.reporting.figures import mistakes
+from graft.reporting.results import Results, Samples
 
 RIGHT = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 
@@ -32,7 +35,7 @@ def finding(path, confidences, *, cut="image", shift=0.0, mode="fine_tuning", lo
     }
     measured = metrics.classification_metrics([0, 1, 0, 1], confidences, ["n", "p"])
     run = (mode, 0)
-    return Findings({run: fit}, {run: history}, {run: measured}, {run: path}, {})
+    return Results({run: fit}, {run: history}, {run: measured}, {run: path}, {})
 
 
 @pytest.fixture
@@ -44,6 +47,10 @@ def pack(tmp_path):
     return path
 
 
+def with_packs(found, pack):
+    return replace(found, gathered=Samples({}, {}, {}, [], [pack]))
+
+
 def texts(figure):
     found = [text.get_text() for text in figure.texts]
     return found + [text.get_text() for axes in figure.axes for text in axes.texts]
@@ -51,9 +58,9 @@ def texts(figure):
 
 def test_the_most_confident_mistakes_are_shown_and_their_absence_is_told(tmp_path, pack):
     right = finding(tmp_path / "right.csv", RIGHT)
-    assert texts(plots._mistakes(right, [pack])) == ["No mistakes on the test rows."]
+    assert texts(mistakes.draw(with_packs(right, pack))) == ["No mistakes on the test rows."]
     wrong = finding(tmp_path / "wrong.csv", RIGHT[::-1])
-    told = [text.split("\n") for text in texts(plots._mistakes(wrong, [pack]))]
+    told = [text.split("\n") for text in texts(mistakes.draw(with_packs(wrong, pack)))]
     assert [lines[1:] for lines in told if len(lines) > 1] == [
         ["p as n", "90 %"],
         ["n as p", "80 %"],
@@ -66,7 +73,7 @@ def test_runs_that_learnt_nothing_or_saw_other_views_are_told(tmp_path):
     plain = finding(tmp_path / "a.csv", RIGHT, cut="avgpool", mode="feature_extraction")
     assert plots.warnings(plain) == []
     shifted = finding(tmp_path / "b.csv", np.tile([0.9, 0.1], (4, 1)), shift=0.1)
-    both = Findings(
+    both = Results(
         *(
             {**getattr(plain, name), **getattr(shifted, name)}
             for name in ("fits", "histories", "metrics", "predictions")
@@ -103,7 +110,7 @@ FACES = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
 )
 def test_a_lost_sample_is_noticed_wherever_it_is_lost(faces, packed, predicted, lost):
     def check():
-        counts.check(STRUCTURE, faces, {"test-00": {"rows": packed}}, {"m 0": predicted}, "x")
+        results.check(STRUCTURE, faces, {"test-00": {"rows": packed}}, {"m 0": predicted}, "x")
 
     if lost is None:
         check()

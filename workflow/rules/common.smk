@@ -37,16 +37,10 @@ SOURCE = "results/sources/{source}"
 # What is known of the files in users' folders; it may be lost.
 NOTES = Path(".snakemake", "graft")
 PREDICT = "results/predict"
-PLOTS = [
-    "learning_curves.svg",
-    "mode_comparison.svg",
-    "confusion_matrices.svg",
-    "contact_sheet.svg",
-    "mistakes.svg",
-    "dropped.svg",
-    "summary.csv",
-    "summary.html",
-]
+FIGURES = SCRIPTS / "graft" / "reporting" / "figures"
+# A figure of the report is a module with its caption beside it.
+PLOTTED = sorted(caption.stem for caption in FIGURES.glob("*.rst"))
+PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html"]
 
 
 wildcard_constraints:
@@ -213,7 +207,9 @@ def predicting_model(wildcards):
 def predict_settings(wildcards):
     """What predictions depend on beside the workflow's own model."""
     predict = settings.predict
-    pictures = folders.digest(predict.pictures, key="predict.pictures", memory=NOTES / "predict.json")
+    pictures = folders.digest(
+        predict.pictures, key="predict.pictures", memory=NOTES / "predict.json"
+    )
     model = files.sha256(Path(predict.model).expanduser()) if predict.model else None
     return stages.predict(settings, pictures, model)
 

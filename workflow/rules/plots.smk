@@ -13,42 +13,15 @@ rule plots:
         crops=over_parts(f"{DATA}/crops/{{part}}.h5"),
         packs=over_parts(f"{DATA}/packs/{{part}}.h5"),
     output:
-        learning_curves=report(
-            f"{EXPERIMENT}/plots/learning_curves.svg",
-            caption="../report/learning_curves.rst",
-            category="{experiment}",
-            labels={"figure": "learning curves"},
-        ),
-        mode_comparison=report(
-            f"{EXPERIMENT}/plots/mode_comparison.svg",
-            caption="../report/mode_comparison.rst",
-            category="{experiment}",
-            labels={"figure": "mode comparison"},
-        ),
-        confusion_matrices=report(
-            f"{EXPERIMENT}/plots/confusion_matrices.svg",
-            caption="../report/confusion_matrices.rst",
-            category="{experiment}",
-            labels={"figure": "confusion matrices"},
-        ),
-        contact_sheet=report(
-            f"{EXPERIMENT}/plots/contact_sheet.svg",
-            caption="../report/contact_sheet.rst",
-            category="{experiment}",
-            labels={"figure": "contact sheet"},
-        ),
-        mistakes=report(
-            f"{EXPERIMENT}/plots/mistakes.svg",
-            caption="../report/mistakes.rst",
-            category="{experiment}",
-            labels={"figure": "most confident mistakes"},
-        ),
-        dropped=report(
-            f"{EXPERIMENT}/plots/dropped.svg",
-            caption="../report/dropped.rst",
-            category="{experiment}",
-            labels={"figure": "dropped samples"},
-        ),
+        **{
+            figure: report(
+                f"{EXPERIMENT}/plots/{figure}.svg",
+                caption=FIGURES / f"{figure}.rst",
+                category="{experiment}",
+                labels={"figure": figure.replace("_", " ")},
+            )
+            for figure in PLOTTED
+        },
         summary=f"{EXPERIMENT}/plots/summary.csv",
         summary_html=report(
             f"{EXPERIMENT}/plots/summary.html",

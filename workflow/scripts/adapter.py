@@ -24,10 +24,10 @@ S = TypeVar("S", bound=Stage)
 class Job(Generic[S]):
     """One job. Use as `with Job(snakemake) as job:`.
 
-    Attributes: `inputs` (role -> list of verified files), `records` (role -> list of the
-    seals' contents), `outputs` (role -> path to write), `settings` (of the class `stage`, from the
-    recipe), `wildcards`, `recipe`, `threads`, and `results`, the JSON object that the script
-    leaves for the seal.
+    Attributes: `inputs` (role -> list of verified files), `records` (role -> list of the seals'
+    contents), `files` (role -> path to write; `outputs` has them as attributes), `settings` (of the
+    class `stage`, from the recipe), `wildcards`, `recipe`, `threads`, and `results`, the JSON object
+    that the script leaves for the seal.
     """
 
     def __init__(self, snakemake, stage: type[S], *, seal: str = "seal"):
@@ -41,8 +41,8 @@ class Job(Generic[S]):
         self._seal = seal
         self._log = Path(snakemake.log[0])
         self._roles = {role: _paths(paths) for role, paths in snakemake.input.items()}
-        self._outputs = {role: Path(path) for role, path in snakemake.output.items()}
-        self.outputs = SimpleNamespace(**self._outputs)
+        self.files = {role: Path(path) for role, path in snakemake.output.items()}
+        self.outputs = SimpleNamespace(**self.files)
         self.inputs: dict[str, list[Path]] = {}
         self.records: dict[str, list[dict]] = {}
         self._digests: dict[str, list[str]] = {}
@@ -109,9 +109,9 @@ class Job(Generic[S]):
             )
 
     def _write_seal(self) -> None:
-        outputs = {role: path for role, path in self._outputs.items() if role != self._seal}
+        outputs = {role: path for role, path in self.files.items() if role != self._seal}
         seals.write(
-            self._outputs[self._seal],
+            self.files[self._seal],
             outputs,
             stage=self._stage,
             recipe=self.recipe,

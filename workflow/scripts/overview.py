@@ -1,13 +1,15 @@
-"""Put experiments side by side: what differs between them, and what came out."""
+"""Compare experiments: what differs between them, and their results."""
 
 from adapter import Job
 from graft.config import stages
-from graft.reporting import figures, overview, tables
+from graft.reporting import overview, tables
+from graft.reporting.figures.overview import overview_figure
+from graft.reporting.figures.style import save_svg
 
 with Job(snakemake, stages.OverviewSettings) as job:
     job.results = overview.overview(
         overview.gather(job.inputs, job.records), **job.settings.options()
     )
-    figures.save_svg(figures.overview(job.results), job.outputs.figure)
+    save_svg(overview_figure(job.results), job.outputs.figure)
     tables.write_overview(job.results, job.outputs.page)
     tables.write_csv(overview.table(job.results), job.outputs.table)

@@ -1,18 +1,16 @@
-"""Draw what an experiment found, and sum it up as CSV and HTML."""
+"""Draw the figures of an experiment, and sum it up as CSV and HTML."""
 
 from adapter import Job
 from graft.config import stages
 from graft.reporting import plots
-from graft.reporting.findings import Findings
+from graft.reporting.results import Results
 
 with Job(snakemake, stages.PlotsSettings) as job:
     settings = job.settings
-    findings = Findings.gather(job.inputs, job.records)
+    figures = {name: path for name, path in job.files.items() if path.suffix == ".svg"}
     job.results = plots.write(
-        findings,
-        job.inputs,
-        job.records,
-        job.outputs,
-        title=settings.title,
-        select=settings.select,
+        Results.gather(job.inputs, job.records, title=settings.title, select=settings.select),
+        figures,
+        summary=job.outputs.summary,
+        page=job.outputs.summary_html,
     )

@@ -3,12 +3,12 @@
 from adapter import Job
 from graft.config import stages
 from graft.reporting import ledger
-from graft.reporting.findings import Findings
+from graft.reporting.results import Results
 from graft.reporting.track import Ledger
 
 with Job(snakemake, stages.TrackSettings) as job:
     settings = job.settings
-    findings = Findings.gather(job.inputs, job.records)
+    findings = Results.gather(job.inputs, job.records)
     models = dict(zip(findings.fits, job.inputs["models"], strict=True))
     job.results = Ledger(settings.tracking_uri, name=settings.experiment).record_experiment(
         job.wildcards["experiment"],

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from graft.evaluation.metrics import METRICS
-from graft.reporting.findings import Findings
+from graft.reporting.results import Results
 from graft.reporting.track import ChildRun
 
 
-def parent(findings: Findings, settings: dict, plots: list[Path]) -> dict:
+def parent(findings: Results, settings: dict, plots: list[Path]) -> dict:
     """The ledger's parent run: what was compared, and what came out."""
     compared = findings.comparison
     return {
@@ -21,7 +21,7 @@ def parent(findings: Findings, settings: dict, plots: list[Path]) -> dict:
     }
 
 
-def children(findings: Findings, models: dict[tuple[str, int], Path]) -> list[ChildRun]:
+def children(findings: Results, models: dict[tuple[str, int], Path]) -> list[ChildRun]:
     """The ledger's child runs: one for each mode and seed."""
     runs = []
     for (mode, seed), fit in findings.fits.items():

@@ -17,7 +17,7 @@ from graft.core.files import digest
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions, unpack_predictions
 from graft.reporting import plots
-from graft.reporting.findings import Findings
+from graft.reporting.results import Results
 
 FIGURES = (*compare.METRICS, "macro_f1")
 """The test figures of an overview; those of `comparison` come with intervals."""
@@ -26,7 +26,7 @@ _LEFT_OUT = ("mode", "threads")  # what tells modes apart, and what results do n
 _ABSENT = "–"
 
 
-def gather(inputs: dict[str, list[Path]], records: dict[str, list[dict]]) -> dict[str, Findings]:
+def gather(inputs: dict[str, list[Path]], records: dict[str, list[dict]]) -> dict[str, Results]:
     """The findings of each experiment, not compared yet, by name in the order of the inputs.
 
     From a job's verified inputs: the roles `fits` and `predictions` over all experiments.
@@ -39,12 +39,12 @@ def gather(inputs: dict[str, list[Path]], records: dict[str, list[dict]]) -> dic
             pairs = zip(inputs[role], records[role], strict=True)
             mine = [(path, record) for path, record in pairs if _experiment(record) == name]
             files[role], seals[role] = ([item[i] for item in mine] for i in (0, 1))
-        found[name] = Findings.gather(files, seals)
+        found[name] = Results.gather(files, seals)
     return found
 
 
 def overview(
-    findings: Mapping[str, Findings],
+    findings: Mapping[str, Results],
     *,
     title: str,
     experiments: Sequence[dict],
@@ -115,7 +115,7 @@ def overview(
     }
 
 
-def differences(findings: Mapping[str, Findings], experiments: Sequence[dict]) -> list[dict]:
+def differences(findings: Mapping[str, Results], experiments: Sequence[dict]) -> list[dict]:
     """What the experiments were set to differently, one dict a key, in the config's terms.
 
     Each has `key` (dotted) and `values`: experiment -> text; where modes are set differently
@@ -179,11 +179,11 @@ def _settings(fit: dict) -> dict:
     return fit["seal"]["recipe"]["settings"]
 
 
-def _tables(found: Findings, mode: str) -> dict[int, pd.DataFrame]:
+def _tables(found: Results, mode: str) -> dict[int, pd.DataFrame]:
     return {s: read_predictions(p) for s, p in found.of(mode, found.predictions).items()}
 
 
-def _row(name: str, mode: str, found: Findings, compared: Mapping[str, dict]) -> dict:
+def _row(name: str, mode: str, found: Results, compared: Mapping[str, dict]) -> dict:
     fits, measured = found.of(mode, found.fits), found.of(mode, found.metrics)
     test = {metric: compared[metric]["modes"][mode] for metric in compare.METRICS}
     # The other figures have intervals for each seed (metrics.json), but none over seeds.
@@ -200,7 +200,7 @@ def _row(name: str, mode: str, found: Findings, compared: Mapping[str, dict]) ->
     }
 
 
-def _val(found: Findings, mode: str, metric: str) -> float | None:
+def _val(found: Results, mode: str, metric: str) -> float | None:
     """The validation figure at the epochs chosen, mean over seeds."""
     values = []
     for seed, history in found.of(mode, found.histories).items():
@@ -222,7 +222,7 @@ def _test_rows(frame: pd.DataFrame) -> str:
     return digest([rows.classes, *(column[order].tolist() for column in columns)])[:16]
 
 
-def _pairs(findings: Mapping[str, Findings], alike: Sequence[dict], **options) -> list[dict]:
+def _pairs(findings: Mapping[str, Results], alike: Sequence[dict], **options) -> list[dict]:
     """Paired differences between experiments of the same test rows."""
     best = {spec["name"]: spec["best_on_val"] for spec in alike}
     modes = dict.fromkeys(mode for name in best for mode in findings[name].modes)
@@ -272,7 +272,7 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _settings_by_mode(found: Findings, spec: dict) -> dict[str, dict]:
+def _settings_by_mode(found: Results, spec: dict) -> dict[str, dict]:
     """mode -> dotted key -> value; what is the same for all modes stands first."""
     shared = {
         "source": spec["source"],

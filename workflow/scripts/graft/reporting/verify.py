@@ -14,7 +14,7 @@ from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions
 from graft.reporting import overview
-from graft.reporting.findings import Findings
+from graft.reporting.results import Results
 
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
@@ -153,7 +153,7 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
             yield f"{path}: {key} is not what comes out of {source} again."
 
 
-def _overviewed(path: Path, record: dict) -> dict[str, Findings]:
+def _overviewed(path: Path, record: dict) -> dict[str, Results]:
     """The findings that an overview was made from, read again."""
     results = path.parents[2]
     inputs, records = {}, {}

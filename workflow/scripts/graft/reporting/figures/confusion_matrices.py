@@ -1,0 +1,129 @@
+"""Confusion matrices, one per mode."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
+
+from graft.core.errors import GraftError
+from graft.reporting.figures.style import (
+    COLUMNS_MOST,
+    LIGHT,
+    grid_shape,
+    in_order,
+    mode_colour,
+    new_figure,
+    percent,
+    styled,
+)
+from graft.reporting.plots import FIGURES
+from graft.reporting.results import Results
+
+INK = 0.55  # share of the colour scale from which cell text is white
+CELL_TEXT_MOST = 20  # classes; beyond it a cell is too small for its number
+CELL_SHARE_MOST = 6  # classes; up to so many a cell shows its share of the row as well
+TICKS_MOST = 15  # class names along an axis where there are more than fit
+WIDTH_MOST = 11  # inches; a wider figure would be shrunk in the report until none can read it
+
+
+@FIGURES.register("confusion_matrices")
+def draw(results: Results) -> Figure:
+    """Summed over the seeds of each mode."""
+    summed = {
+        mode: np.sum(
+            [run["confusion_matrix"] for run in results.of(mode, results.metrics).values()], axis=0
+        )
+        for mode in results.modes
+    }
+    return confusion_matrices(summed, next(iter(results.metrics.values()))["classes"])
+
+
+@styled
+def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """One heat map per mode: rows are the true class, shaded by their share of the row.
+
+    `matrices` is mode -> counts (K, K). Up to 20 classes each cell shows its count (and its
+    share, up to 6 classes); with more, a few classes are named along the axes.
+    """
+    count = len(classes)
+    for mode, matrix in matrices.items():
+        if np.shape(matrix) != (count, count):
+            raise GraftError(
+                f"the confusion matrix of mode {mode!r} is {np.shape(matrix)} for {count} classes; "
+                "evaluate it again."
+            )
+    modes = in_order(matrices)
+    small = count <= CELL_TEXT_MOST
+    side = max(2.6, 0.42 * count) if small else 3.4
+    rows, columns = grid_shape(len(modes), min(COLUMNS_MOST, max(1, int(WIDTH_MOST / side))))
+    names = [textwrap.shorten(str(name), 24, placeholder="…") for name in classes]
+    ticks = np.arange(0, count, 1 if small else math.ceil(count / TICKS_MOST))
+    labels = [names[tick] for tick in ticks]
+    letters = max(map(len, labels))
+    upright = letters * 0.09 < side / count
+    width = side * columns + 0.09 * letters + 0.5 + (not small)
+    height = (side + 0.8 + (0.2 if upright else 0.09 * letters)) * rows
+    figure = new_figure(width, height, "compressed")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    # With many classes most shares are small: a square-root scale keeps them visible.
+    scale = Normalize(0, 1) if small else PowerNorm(0.5, 0, 1)
+    for position, axes in enumerate(grid.ravel()):
+        if position >= len(modes):
+            axes.remove()
+            continue
+        mode = modes[position]
+        matrix = np.asarray(matrices[mode], dtype=np.float64)
+        totals = matrix.sum(axis=1, keepdims=True)
+        share = np.divide(matrix, totals, out=np.full_like(matrix, np.nan), where=totals > 0)
+        image = axes.pcolormesh(np.ma.masked_invalid(share), cmap=_shades(), norm=scale)
+        image.set_rasterized(not small)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        axes.set_title(mode, color=mode_colour(mode))
+        axes.set_xticks(ticks + 0.5, labels, rotation=0 if upright else 90)
+        axes.set_yticks(ticks + 0.5, labels)
+        axes.tick_params(length=0 if small else 2, labelleft=position % columns == 0)
+        axes.set_xlabel("predicted")
+        if position % columns == 0:
+            axes.set_ylabel("true")
+        if small:
+            _cell_texts(axes, matrix, share)
+    if not small:  # small matrices say their numbers
+        figure.colorbar(
+            image,
+            ax=grid.ravel()[: len(modes)].tolist(),
+            label="share of the true class",
+            format=percent(),
+            ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1],
+        )
+    return figure
+
+
+def _shades():
+    # "Bad" is the row of a class without test samples: it has no shares.
+    return matplotlib.colormaps["Blues"].with_extremes(bad=LIGHT)
+
+
+def _cell_texts(axes, matrix: np.ndarray, share: np.ndarray) -> None:
+    count = len(matrix)
+    with_share = count <= CELL_SHARE_MOST
+    for (row, column), number in np.ndenumerate(matrix):
+        text = f"{number:,.0f}"
+        if with_share and np.isfinite(share[row, column]):
+            text += f"\n{share[row, column]:.0%}"
+        elif not number:
+            continue
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            text,
+            ha="center",
+            va="center",
+            fontsize=10 if with_share else 8 if count <= CELL_TEXT_MOST // 2 else 7,
+            color="white" if share[row, column] > INK else "black",
+        )

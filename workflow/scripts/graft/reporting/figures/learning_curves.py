@@ -1,0 +1,135 @@
+"""Loss and metric by epoch, a column per mode."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from graft.core.errors import GraftError
+from graft.reporting.figures.style import (
+    COLUMNS_MOST,
+    grid_shape,
+    in_order,
+    mode_colour,
+    new_figure,
+    percent,
+    styled,
+)
+from graft.reporting.plots import FIGURES
+from graft.reporting.results import Results
+from graft.training import schedule
+
+WARM_UP_MOST = 3  # epochs of warm-up shown per epoch of tuning
+LOG_RANGE = 20  # a loss this many times its median is drawn on a log axis
+
+
+@FIGURES.register("learning_curves")
+def draw(results: Results) -> Figure:
+    warm_up = {
+        mode: first
+        for mode in results.modes
+        if (first := results.first_fit(mode)["warm_up"]) in results.modes
+    }
+    return learning_curves(
+        {mode: list(results.of(mode, results.histories).values()) for mode in results.modes},
+        warm_up=warm_up,
+        metric=schedule.metric(results.select),
+    )
+
+
+@styled
+def learning_curves(
+    histories: Mapping[str, Sequence[pd.DataFrame]],
+    *,
+    warm_up: Mapping[str, str] | None = None,
+    metric: str = "accuracy",
+) -> Figure:
+    """Loss (top) and `metric` (below) by epoch, a column per mode, the scale shared by all.
+
+    `histories` is mode -> one table per seed with `epoch` (from 1), `train_loss`, `val_loss`,
+    `val_<metric>` and, if recorded, `train_<metric>`. One thin line per seed; validation is
+    solid, training dashed. For a mode in `warm_up` (such as fine_tuning: feature_extraction) the
+    curves of the other mode are drawn before it in that mode's colour, ending at epoch 0, where a
+    vertical line marks the end of the head's warm-up; of a warm-up much longer than the tuning
+    only the end is in view, the whole of it stands in its own column.
+    """
+    warm_up = {mode: head for mode, head in (warm_up or {}).items() if head in histories}
+    metric = metric.removeprefix("val_")
+    quantities = ["loss", "accuracy" if metric == "loss" else metric]
+    for mode, runs in histories.items():
+        for run in runs:
+            _require(run, ["epoch", *(f"val_{name}" for name in quantities)], mode)
+    modes = in_order(histories)
+    blocks, columns = grid_shape(len(modes), COLUMNS_MOST)
+    figure = new_figure(1 + 3.1 * columns, 0.6 + 4.8 * blocks)
+    grid = figure.subplots(2 * blocks, columns, squeeze=False)
+    for row in (0, 1):
+        shared = grid[row::2].ravel()
+        for axes in shared[1:]:
+            axes.sharey(shared[0])
+    for position, mode in enumerate(modes):
+        block, column = divmod(position, columns)
+        for row, name in enumerate(quantities):
+            axes = grid[2 * block + row, column]
+            if mode in warm_up:
+                head = warm_up[mode]
+                for run in histories[head]:
+                    _curve(axes, run, name, mode_colour(head), run["epoch"].max())
+                axes.axvline(0, color="black", linewidth=1, linestyle=":")
+                last = max(run["epoch"].max() for run in histories[mode])
+                first = max(run["epoch"].max() for run in histories[head])
+                axes.set_xlim(-0.5 - min(first, WARM_UP_MOST * last), last + 0.5)
+            for run in histories[mode]:
+                _curve(axes, run, name, mode_colour(mode), 0)
+            axes.grid(axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            axes.margins(x=0.03)
+            axes.tick_params(labelleft=column == 0)
+            if column == 0:
+                axes.set_ylabel(name.replace("_", " "))
+        grid[2 * block, column].set_title(mode, color=mode_colour(mode))
+        grid[2 * block + 1, column].set_xlabel(
+            "epoch (0: warm-up ends)" if mode in warm_up else "epoch"
+        )
+    _scale_loss(grid[0, 0], histories)
+    grid[1, 0].yaxis.set_major_formatter(percent())
+    for axes in grid.ravel()[[not panel.has_data() for panel in grid.ravel()]]:
+        axes.remove()
+    handles = [
+        Line2D([], [], color="black", linewidth=1.2, label="validation"),
+        Line2D([], [], color="black", linewidth=1, linestyle="--", alpha=0.6, label="training"),
+    ]
+    if warm_up:
+        handles.append(
+            Line2D([], [], color="black", linewidth=1, linestyle=":", label="tuning begins")
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _curve(axes, run: pd.DataFrame, name: str, colour: str, shift: int) -> None:
+    epochs = run["epoch"] - shift
+    dot = "." if len(run) == 1 else None  # a line through one point is invisible
+    if f"train_{name}" in run:
+        style = {"linewidth": 1, "linestyle": "--", "alpha": 0.6}
+        axes.plot(epochs, run[f"train_{name}"], color=colour, marker=dot, **style)
+    axes.plot(epochs, run[f"val_{name}"], color=colour, linewidth=1.2, marker=dot)
+
+
+def _scale_loss(axes, histories) -> None:
+    names = ("train_loss", "val_loss")
+    columns = [run[name] for runs in histories.values() for run in runs for name in names]
+    losses = np.concatenate(columns)
+    losses = losses[np.isfinite(losses) & (losses > 0)]
+    if len(losses) and losses.max() > LOG_RANGE * np.median(losses):
+        axes.set_yscale("log")
+
+
+def _require(run: pd.DataFrame, names: Sequence[str], mode: str) -> None:
+    missing = [name for name in names if name not in run]
+    if missing or not len(run):
+        lacks = f"the column {missing[0]}" if missing else "any epoch"
+        raise GraftError(f"the history of mode {mode!r} lacks {lacks}; train it again.")

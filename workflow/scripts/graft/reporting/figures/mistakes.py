@@ -1,0 +1,31 @@
+"""The test pictures that each mode's first seed is most confidently wrong about."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from graft.evaluation.predictions import read_predictions
+from graft.images.packs import open_parts
+from graft.reporting.figures.contact_sheet import contact_sheet
+from graft.reporting.figures.style import message
+from graft.reporting.plots import FIGURES
+from graft.reporting.results import Results
+
+MISTAKES = 8
+"""Pictures per mode."""
+
+
+@FIGURES.register("mistakes")
+def draw(results: Results) -> Figure:
+    rows = open_parts(results.samples.test_packs)
+    index = {sample: i for i, sample in enumerate(rows.sample_ids)}
+    pictures, titles = [], []
+    for mode in results.modes:
+        table = read_predictions(next(iter(results.of(mode, results.predictions).values())))
+        confidence = table.filter(like="confidence_").max(axis=1)
+        wrong = table.assign(confidence=confidence)[table["true"] != table["predicted"]]
+        for row in wrong.nlargest(MISTAKES, "confidence").itertuples():
+            pictures.append(rows.read(np.array([index[row.sample_id]]))[0])
+            titles.append(f"{mode}\n{row.true} as {row.predicted}\n{100 * row.confidence:.0f} %")
+    if not pictures:
+        return message("No mistakes on the test rows.")
+    return contact_sheet(pictures, titles, columns=MISTAKES, title="Most confident mistakes")

@@ -1,0 +1,163 @@
+"""The style of all figures: colours, fonts, layout and SVG files.
+
+Figures are made without pyplot: no display is needed and nothing stays in memory. The colours are
+Okabe and Ito's palette for all kinds of colour vision ("Color Universal Design", 2008); a mode has
+one colour in every figure.
+"""
+
+import contextlib
+import functools
+import math
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from graft.core.files import atomic
+
+MODE_COLOURS = {
+    "from_scratch": "#D55E00",
+    "feature_extraction": "#0072B2",
+    "fine_tuning": "#009E73",
+}
+OTHER_COLOURS = (  # a block's number picks one, so block4 looks the same in every figure
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#8C6D1F",
+    "#332288",
+    "#999933",
+    "#AA4499",
+)
+GREY, LIGHT = "#5F6368", "#E3E5E8"
+STYLE = {
+    "svg.hashsalt": "graft",
+    "svg.fonttype": "path",  # looks the same whatever fonts the reader's machine has
+    "text.parse_math": False,  # a dollar in a title or a class is a dollar
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
+    "legend.frameon": False,
+}
+COLUMNS_MOST = 3  # panels side by side
+DPI = 120  # of the pixels inside an SVG: sharp at report size, and keeps the file small
+
+
+def mode_colour(mode: str) -> str:
+    """The colour (#RRGGBB) of a mode, by its name alone."""
+    if mode in MODE_COLOURS:
+        return MODE_COLOURS[mode]
+    numbers = numbers_in(mode) or [zlib.crc32(mode.encode())]
+    # block4 is the fourth; conv3_1 is the tenth, so that the layers of a block differ.
+    number = functools.reduce(lambda above, below: 3 * above + below, numbers)
+    return OTHER_COLOURS[number % len(OTHER_COLOURS)]
+
+
+def in_order(modes) -> list[str]:
+    """Modes from nothing transferred to everything tuned; freeze_<block or layer> stand between,
+    by number: conv3_1, conv3_2, block3 (which ends after its layers), conv4_1."""
+    ranks = {"from_scratch": 0, "feature_extraction": 1, "fine_tuning": 3}
+
+    def depth(mode: str) -> list[float]:
+        return [*(numbers_in(mode) or [0]), math.inf]
+
+    return sorted(modes, key=lambda mode: (ranks.get(mode, 2), depth(mode), mode))
+
+
+def numbers_in(mode: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", mode)]
+
+
+def save_svg(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure as SVG; equal figures give equal bytes (no date, no random ids)."""
+    with style(), atomic(path) as temporary:
+        figure.savefig(temporary, format="svg", dpi=DPI, metadata={"Date": None})
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Graft's style over matplotlib's own, whatever the user's matplotlibrc says."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @functools.wraps(draw)
+    def drawn(*arguments, **options) -> Figure:
+        with style():
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+    """An empty figure (inches) whose layout keeps every label inside it."""
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure
+
+
+def grid_shape(panels: int, most: int) -> tuple[int, int]:
+    """Rows and columns (at most `most`) that hold the panels with the fewest gaps."""
+    rows = math.ceil(panels / most)
+    return rows, math.ceil(panels / rows)
+
+
+def percent() -> FuncFormatter:
+    return FuncFormatter(lambda share, _: f"{100 * share:.4g} %")
+
+
+def estimates_axis(axes, metric: str, level: float) -> None:
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_formatter(percent())
+    axes.set_xlabel(
+        f"test {metric.replace('_', ' ')}, mean over seeds with its "
+        f"{100 * level:.3g} % interval; small dots: single seeds"
+    )
+
+
+def draw_estimate(axes, position: float, row: Mapping, colour: str) -> None:
+    """A mode's figure on its line: the interval, the mean with its number, the seeds below."""
+    if row["low"] is not None:
+        axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2.5)
+    axes.plot(row["mean"], position, "o", color=colour, markersize=9, zorder=3)
+    seeds = list(row["seeds"].values())
+    axes.plot(
+        seeds, np.full(len(seeds), position - 0.24), "o", color=colour, alpha=0.6, markersize=4
+    )
+    write_number(axes, position, row["mean"], f"{100 * row['mean']:.1f} %")
+
+
+def write_number(axes, position: float, value: float, text: str) -> None:
+    axes.annotate(
+        text,
+        (value, position),
+        (0, 8),
+        textcoords="offset points",
+        ha="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
+@styled
+def message(text: str) -> Figure:
+    """A figure that says in words that there is nothing to show."""
+    figure = Figure(figsize=(6, 1))
+    figure.text(0.02, 0.5, text, va="center")
+    return figure
