@@ -26,8 +26,8 @@ class Job(Generic[S]):
 
     Attributes: `inputs` (role -> list of verified files), `records` (role -> list of the seals'
     contents), `files` (role -> path to write; `outputs` has them as attributes), `settings` (of the
-    class `stage`, from the recipe), `wildcards`, `recipe`, `threads`, and `results`, the JSON object
-    that the script leaves for the seal.
+    class `stage`, from the recipe), `wildcards`, `recipe`, `threads`, and `results`, the JSON
+    object that the script leaves for the seal.
     """
 
     def __init__(self, snakemake, stage: type[S], *, seal: str = "seal"):

@@ -3,7 +3,7 @@
 from adapter import Job
 from graft.config import stages
 from graft.core.errors import GraftError
-from graft.reporting.track import LiveRun
+from graft.reporting.runs import LiveRun
 from graft.training import train
 
 with Job(snakemake, stages.TrainSettings) as job:

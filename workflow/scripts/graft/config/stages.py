@@ -359,11 +359,6 @@ class OverviewSettings(Stage):
     published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)]
     evaluate: Evaluate
 
-    def options(self) -> dict[str, Any]:
-        own = self.recipe()
-        evaluate = own.pop("evaluate")
-        return {**own, **evaluate}
-
 
 def overview(config: Config, name: str) -> OverviewSettings:
     spec = config.overviews[name]

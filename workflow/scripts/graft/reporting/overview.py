@@ -1,151 +1,138 @@
-"""Overviews: experiments side by side, such as a published recipe and its corrected one.
+"""Overviews: experiments compared with one another, such as a published recipe and its correction.
 
-What is compared with what is settled before any test figure is looked at: modes of the same
-name, and the mode of each experiment that is best on validation. Paired differences need the
-same test rows, so experiments are first told apart by those.
+What is paired does not depend on any test metric: modes of the same name, and the mode of each
+experiment that is best on validation. Only experiments with the same test samples are paired.
 """
 
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from graft.config.models import Evaluate
+from graft.config.stages import OverviewSettings, ShownExperiment
 from graft.core.files import digest
-from graft.evaluation import compare, metrics
+from graft.evaluation import compare
+from graft.evaluation.metrics import over_seeds
 from graft.evaluation.predictions import read_predictions, unpack_predictions
 from graft.reporting import plots
-from graft.reporting.results import Results
+from graft.reporting.results import Files, Record, Records, Results, wildcard
 
-FIGURES = (*compare.METRICS, "macro_f1")
-"""The test figures of an overview; those of `comparison` come with intervals."""
+METRICS = (*compare.METRICS, "macro_f1")
+"""The test metrics of an overview; those of `compare` have intervals."""
 
-_LEFT_OUT = ("mode", "threads")  # what tells modes apart, and what results do not depend on
+_NOT_COMPARED = ("mode", "threads")  # results do not depend on threads
 _ABSENT = "–"
 
 
-def gather(inputs: dict[str, list[Path]], records: dict[str, list[dict]]) -> dict[str, Results]:
-    """The findings of each experiment, not compared yet, by name in the order of the inputs.
+def gather(files: Files, records: Records) -> dict[str, Results]:
+    """The results of each experiment by name, in the order of the inputs.
 
-    From a job's verified inputs: the roles `fits` and `predictions` over all experiments.
+    From the roles `fits` and `predictions` over all experiments.
     """
-    found = {}
-    for name in dict.fromkeys(map(_experiment, records["fits"])):
-        files: dict[str, list[Path]] = {}
-        seals: dict[str, list[dict]] = {"comparison": [{}]}
-        for role in ("fits", "predictions"):
-            pairs = zip(inputs[role], records[role], strict=True)
-            mine = [(path, record) for path, record in pairs if _experiment(record) == name]
-            files[role], seals[role] = ([item[i] for item in mine] for i in (0, 1))
-        found[name] = Results.gather(files, seals)
-    return found
+    gathered = {}
+    for name in dict.fromkeys(wildcard(record, "experiment") for record in records["fits"]):
+        own = {
+            role: [i for i, r in enumerate(records[role]) if wildcard(r, "experiment") == name]
+            for role in ("fits", "predictions")
+        }
+        gathered[name] = Results.gather(
+            {role: [files[role][i] for i in indices] for role, indices in own.items()},
+            {role: [records[role][i] for i in indices] for role, indices in own.items()},
+        )
+    return gathered
 
 
-def overview(
-    findings: Mapping[str, Results],
-    *,
-    title: str,
-    experiments: Sequence[dict],
-    published: Sequence[dict],
-    metric: str,
-    resamples: int,
-    level: float,
-    seed: int,
-) -> dict:
-    """Everything that an overview shows, as a JSON-safe dict; `findings` is what `gather` returns.
+def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Record:
+    """Everything that an overview shows, JSON-safe; `results` is what `gather` returns.
 
-    `experiments` has the `name`, `title`, `source` and `dataset` (a mapping of settings) of each;
-    `published` has figures as given (`label`, `value` as a share or [low, high], maybe `note`);
-    the others are those of `compare.compare`. Returns `title`, `metric`, `level`,
-    `published` and
+    Returns `title`, `metric`, `level`, `published` and
 
     - `experiments`: for each its `name`, `title`, `source`, `architecture`, `n_samples`,
       `n_groups`, `majority_baseline` (of the metric), `best_on_val` (a mode) and `test_rows`, a
-      digest that is equal where the test rows, their labels, groups and classes are;
-    - `rows`: for each experiment and mode `experiment`, `mode`, `select` (what chose its
+      digest that is equal where the test samples, their labels, groups and classes are;
+    - `rows`: for each experiment and mode `experiment`, `mode`, `select` (the metric that chose its
       epochs), `val` (metric -> mean over seeds at the chosen epochs, None where not recorded) and
-      `test`: for each of FIGURES `mean`, `std`, `low`, `high` and `seeds`, as `compare` has them;
+      `test`: for each of METRICS `mean`, `std`, `low`, `high` and `seeds`, as in `compare`;
     - `differences`: see `differences`;
     - `pairs`: those of `compare`, each with `best_on_val`: whether both are the best of their
       experiments on validation. All are of modes of one name, or have `best_on_val`;
     - `notes` and `warnings`: sentences.
     """
-    options = {"resamples": resamples, "seed": seed, "level": level}
-    described, rows = [], []
-    for spec in experiments:
-        found = findings[spec["name"]]
-        tables = {mode: _tables(found, mode) for mode in found.modes}
-        compared = {m: compare.compare(tables, metric=m, **options) for m in compare.METRICS}
-        mine = [_row(spec["name"], mode, found, compared) for mode in found.modes]
-        settings = _settings(next(iter(found.fits.values())))
-        described.append(
+    metric = settings.evaluate.metric
+    experiments, rows = [], []
+    for spec in settings.experiments:
+        own = results[spec.name]
+        tables = {mode: _tables(own, mode) for mode in own.modes}
+        compared = {m: _compare(tables, settings.evaluate, m) for m in compare.METRICS}
+        own_rows = [_row(spec.name, mode, own, compared) for mode in own.modes]
+        vals = {row["mode"]: row["val"][metric] for row in own_rows}
+        experiments.append(
             {
-                **{key: spec[key] for key in ("name", "title", "source")},
-                "architecture": settings["backbone"]["architecture"],
+                "name": spec.name,
+                "title": spec.title,
+                "source": spec.source,
+                "architecture": _settings(own, own.modes[0])["backbone"]["architecture"],
                 **{k: compared[metric][k] for k in ("n_samples", "n_groups", "majority_baseline")},
-                "best_on_val": max(mine, key=lambda row: _rank(row["val"][metric]))["mode"],
-                "test_rows": _test_rows(next(iter(next(iter(tables.values())).values()))),
+                "best_on_val": max(vals, key=lambda m: -np.inf if vals[m] is None else vals[m]),
+                "test_rows": _test_rows(next(iter(tables[own.modes[0]].values()))),
             }
         )
-        rows += mine
-    together: dict[str, list[dict]] = {}  # experiments by their test rows
-    for spec in described:
-        together.setdefault(spec["test_rows"], []).append(spec)
+        rows += own_rows
+    by_test_rows: dict[str, list[Record]] = {}
+    for experiment in experiments:
+        by_test_rows.setdefault(experiment["test_rows"], []).append(experiment)
+    alike = list(by_test_rows.values())
     return {
-        "title": title,
+        "title": settings.title,
         "metric": metric,
-        "level": level,
-        "published": list(published),
-        "experiments": described,
+        "level": settings.evaluate.level,
+        "published": [figure.model_dump(mode="json") for figure in settings.published],
+        "experiments": experiments,
         "rows": rows,
-        "differences": differences(findings, experiments),
-        "pairs": [
-            pair
-            for alike in together.values()
-            for pair in _pairs(findings, alike, metric=metric, **options)
-        ],
-        "notes": _notes(list(together.values()), metric),
+        "differences": differences(results, settings.experiments),
+        "pairs": [pair for group in alike for pair in _pairs(results, group, settings.evaluate)],
+        "notes": _notes(alike, metric),
         "warnings": [
-            f"{name}: {sentence}"
-            for name, found in findings.items()
-            for sentence in plots.warnings(found)
+            f"{name}: {warning}" for name, own in results.items() for warning in plots.warnings(own)
         ],
     }
 
 
-def differences(findings: Mapping[str, Results], experiments: Sequence[dict]) -> list[dict]:
-    """What the experiments were set to differently, one dict a key, in the config's terms.
+def differences(
+    results: Mapping[str, Results], experiments: Sequence[ShownExperiment]
+) -> list[Record]:
+    """The settings that differ between the experiments: `key` (dotted, as in recipes) and `values`,
+    experiment -> text, which names the modes where they differ.
 
-    Each has `key` (dotted) and `values`: experiment -> text; where modes are set differently
-    the text names them. Compared are the settings of modes of the same name, and of all modes
-    where two experiments have no mode in common.
+    Compared are the settings of modes of the same name, and of all modes where two experiments have
+    no mode in common.
     """
-    tables = {spec["name"]: _settings_by_mode(findings[spec["name"]], spec) for spec in experiments}
-    modes = [mode for table in tables.values() for mode in table.values()]
-    found = []
-    for key in sorted(set(itertools.chain.from_iterable(modes))):
+    tables = {spec.name: _settings_by_mode(results[spec.name], spec) for spec in experiments}
+    keys = {key for table in tables.values() for flat in table.values() for key in flat}
+    rows = []
+    for key in sorted(keys):
         values = {
-            name: {mode: _shown(settings.get(key, _ABSENT)) for mode, settings in table.items()}
+            name: {mode: _text(flat.get(key, _ABSENT)) for mode, flat in table.items()}
             for name, table in tables.items()
         }
         if any(_differ(a, b) for a, b in itertools.combinations(values.values(), 2)):
-            told = {name: _told(by_mode) for name, by_mode in values.items()}
-            found.append({"key": key, "values": told})
-    return found
+            rows.append({"key": key, "values": {n: _summary(v) for n, v in values.items()}})
+    return rows
 
 
-def table(found: dict) -> pd.DataFrame:
+def table(overview: Record) -> pd.DataFrame:
     """The rows of what `overview` returns as a table, one row per experiment and mode.
 
-    Figures are shares in 0..1; `<metric>_low` and `<metric>_high` bound the interval and
+    Metrics are shares in 0..1; `<metric>_low` and `<metric>_high` bound the interval and
     `<metric>_std` is over seeds, as in summary.csv.
     """
-    specs = {spec["name"]: spec for spec in found["experiments"]}
+    experiments = {spec["name"]: spec for spec in overview["experiments"]}
     rows = []
-    for row in found["rows"]:
-        spec, told = specs[row["experiment"]], f"{row['experiment']}: {row['mode']},"
+    for row in overview["rows"]:
+        spec, prefix = experiments[row["experiment"]], f"{row['experiment']}: {row['mode']},"
         rows.append(
             {
                 "experiment": row["experiment"],
@@ -155,64 +142,62 @@ def table(found: dict) -> pd.DataFrame:
                 "best_on_val": row["mode"] == spec["best_on_val"],
                 "n": spec["n_samples"],
                 "groups": spec["n_groups"],
-                "seeds": len(row["test"][FIGURES[0]]["seeds"]),
+                "seeds": len(row["test"][METRICS[0]]["seeds"]),
                 "majority_baseline": spec["majority_baseline"],
                 "select": row["select"],
                 **{f"val_{name}": value for name, value in row["val"].items()},
                 **{
                     f"{name}_{key}".removesuffix("_mean"): row["test"][name][key]
-                    for name in FIGURES
+                    for name in METRICS
                     for key in ("mean", "low", "high", "std")
                 },
                 "test_rows": spec["test_rows"],
-                "warnings": " ".join(w for w in found["warnings"] if w.startswith(told)),
+                "warnings": " ".join(w for w in overview["warnings"] if w.startswith(prefix)),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _experiment(record: dict) -> str:
-    return record["seal"]["recipe"]["wildcards"]["experiment"]
+def _settings(results: Results, mode: str) -> Record:
+    settings: Record = results.first_fit(mode)["seal"]["recipe"]["settings"]
+    return settings
 
 
-def _settings(fit: dict) -> dict:
-    return fit["seal"]["recipe"]["settings"]
+def _tables(results: Results, mode: str) -> dict[int, pd.DataFrame]:
+    files = results.of(mode, results.predictions)
+    return {seed: read_predictions(path) for seed, path in files.items()}
 
 
-def _tables(found: Results, mode: str) -> dict[int, pd.DataFrame]:
-    return {s: read_predictions(p) for s, p in found.of(mode, found.predictions).items()}
+def _compare(tables: dict[str, dict[int, pd.DataFrame]], settings: Evaluate, metric: str) -> Record:
+    return compare.compare(tables, **{**settings.model_dump(), "metric": metric})
 
 
-def _row(name: str, mode: str, found: Results, compared: Mapping[str, dict]) -> dict:
-    fits, measured = found.of(mode, found.fits), found.of(mode, found.metrics)
+def _row(name: str, mode: str, results: Results, compared: Mapping[str, Record]) -> Record:
+    measured = results.of(mode, results.metrics)
     test = {metric: compared[metric]["modes"][mode] for metric in compare.METRICS}
-    # The other figures have intervals for each seed (metrics.json), but none over seeds.
-    for metric, summed in metrics.over_seeds(list(measured.values())).items():
-        if metric in FIGURES and metric not in test:
+    # The other metrics have intervals for each seed (metrics.json), but none over seeds.
+    for metric, summed in over_seeds(list(measured.values())).items():
+        if metric in METRICS and metric not in test:
             seeds = {str(seed): run[metric] for seed, run in sorted(measured.items())}
             test[metric] = {**summed, "low": None, "high": None, "seeds": seeds}
     return {
         "experiment": name,
         "mode": mode,
-        "select": next(iter(fits.values()))["select"],
-        "val": {metric: _val(found, mode, metric) for metric in compare.METRICS},
+        "select": results.first_fit(mode)["select"],
+        "val": {metric: _val(results, mode, metric) for metric in compare.METRICS},
         "test": test,
     }
 
 
-def _val(found: Results, mode: str, metric: str) -> float | None:
-    """The validation figure at the epochs chosen, mean over seeds."""
+def _val(results: Results, mode: str, metric: str) -> float | None:
+    """The validation metric at the chosen epochs, mean over seeds."""
     values = []
-    for seed, history in found.of(mode, found.histories).items():
-        chosen = history[history["epoch"] == found.fits[mode, seed]["best_epoch"]]
+    for seed, history in results.of(mode, results.histories).items():
+        chosen = history[history["epoch"] == results.fits[mode, seed]["best_epoch"]]
         if f"val_{metric}" not in chosen:
             return None
         values.append(chosen[f"val_{metric}"].item())
     return float(np.mean(values))
-
-
-def _rank(value: float | None) -> float:
-    return -np.inf if value is None else value
 
 
 def _test_rows(frame: pd.DataFrame) -> str:
@@ -222,49 +207,39 @@ def _test_rows(frame: pd.DataFrame) -> str:
     return digest([rows.classes, *(column[order].tolist() for column in columns)])[:16]
 
 
-def _pairs(findings: Mapping[str, Results], alike: Sequence[dict], **options) -> list[dict]:
-    """Paired differences between experiments of the same test rows."""
-    best = {spec["name"]: spec["best_on_val"] for spec in alike}
-    modes = dict.fromkeys(mode for name in best for mode in findings[name].modes)
-    pairings = [
-        best,
-        *({name: mode for name in best if mode in findings[name].modes} for mode in modes),
-    ]
-    pairs: dict[frozenset, dict] = {}
-    for pairing in pairings:
-        runs = {_run_name(*run): _tables(findings[run[0]], run[1]) for run in pairing.items()}
-        chosen = {_run_name(*run) for run in best.items()}
-        if len(runs) > 1:
-            for pair in compare.compare(runs, **options)["pairs"]:
+def _pairs(
+    results: Mapping[str, Results], experiments: Sequence[Record], settings: Evaluate
+) -> list[Record]:
+    """Paired differences between experiments with the same test samples."""
+    best = {spec["name"]: spec["best_on_val"] for spec in experiments}
+    modes = dict.fromkeys(mode for name in best for mode in results[name].modes)
+    same_name = [{name: m for name in best if m in results[name].modes} for m in modes]
+    chosen = {f"{mode} of {name}" for name, mode in best.items()}
+    pairs: dict[frozenset[str], Record] = {}
+    for pairing in [best, *same_name]:
+        tables = {f"{m} of {name}": _tables(results[name], m) for name, m in pairing.items()}
+        if len(tables) > 1:
+            for pair in _compare(tables, settings, settings.metric)["pairs"]:
                 key = frozenset((pair["a"], pair["b"]))
                 pairs.setdefault(key, pair | {"best_on_val": key <= chosen})
     return list(pairs.values())
 
 
-def _run_name(experiment: str, mode: str) -> str:
-    return f"{mode} of {experiment}"
-
-
-def _notes(together: Sequence[Sequence[dict]], metric: str) -> list[str]:
-    """Sentences on which figures may be compared, and on what validation would choose."""
-    sets = [
-        f"{_listed(spec['name'] for spec in alike)} ({alike[0]['n_samples']:,} samples)"
-        for alike in together
-    ]
-    if len(together) > 1:
-        apart = (
-            "not compared"
-            if len(together) == sum(map(len, together))
-            else "compared within each of them only"
-        )
-        notes = [f"The figures are of different test sets and are {apart}: {'; '.join(sets)}."]
-    elif len(together[0]) > 1:
-        notes = [f"All figures are of the same test samples: {sets[0]}."]
-    else:
-        notes = []
-    best = [f"{spec['best_on_val']} in {spec['name']}" for alike in together for spec in alike]
-    word = metric.replace("_", " ")
-    return [*notes, f"Best on validation, by {word}: {_listed(best)}."]
+def _notes(alike: Sequence[Sequence[Record]], metric: str) -> list[str]:
+    """Sentences on which metrics may be compared, and on what validation would choose."""
+    sets = "; ".join(
+        f"{_listed(spec['name'] for spec in group)} ({group[0]['n_samples']:,} samples)"
+        for group in alike
+    )
+    notes = []
+    if len(alike) > 1 and all(len(group) == 1 for group in alike):
+        notes = [f"The test sets differ, so the experiments are not compared: {sets}."]
+    elif len(alike) > 1:
+        notes = [f"Experiments are compared only where their test sets are equal: {sets}."]
+    elif len(alike[0]) > 1:
+        notes = [f"All experiments have the same test samples: {sets}."]
+    best = _listed(f"{spec['best_on_val']} in {spec['name']}" for group in alike for spec in group)
+    return [*notes, f"Best on validation, by {metric.replace('_', ' ')}: {best}."]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -272,26 +247,27 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _settings_by_mode(found: Results, spec: dict) -> dict[str, dict]:
-    """mode -> dotted key -> value; what is the same for all modes stands first."""
+def _settings_by_mode(results: Results, spec: ShownExperiment) -> dict[str, Record]:
+    """mode -> dotted key -> value, those that all modes share included."""
     shared = {
-        "source": spec["source"],
-        "modes": found.modes,
-        "seeds": sorted({seed for _, seed in found.fits}),
-        **_flat({"dataset": spec["dataset"]}),
+        "source": spec.source,
+        "modes": results.modes,
+        "seeds": sorted({seed for _, seed in results.fits}),
+        "dataset": spec.dataset.model_dump(mode="json"),
     }
     by_mode = {}
-    for mode in found.modes:
-        fit = next(iter(found.of(mode, found.fits).values()))
-        settings = {k: v for k, v in _settings(fit).items() if k not in _LEFT_OUT}
-        told = {key: fit[key] for key in ("samples", "warm_up")}
-        by_mode[mode] = shared | _flat(told) | _flat(settings)
+    for mode in results.modes:
+        fit, settings = results.first_fit(mode), _settings(results, mode)
+        own = {key: value for key, value in settings.items() if key not in _NOT_COMPARED}
+        by_mode[mode] = _flat(
+            {**shared, "samples": fit["samples"], "warm_up": fit["warm_up"], **own}
+        )
     return by_mode
 
 
-def _flat(settings: Mapping, above: str = "") -> dict:
+def _flat(settings: Mapping, above: str = "") -> Record:
     """Nested settings by dotted key."""
-    flat = {}
+    flat: Record = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{above}{key}.")
@@ -300,7 +276,7 @@ def _flat(settings: Mapping, above: str = "") -> dict:
     return flat
 
 
-def _shown(value) -> str:
+def _text(value: object) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "[]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -312,8 +288,8 @@ def _differ(a: Mapping[str, str], b: Mapping[str, str]) -> bool:
     return set(a.values()) != set(b.values())
 
 
-def _told(by_mode: Mapping[str, str]) -> str:
-    """The value, or each value with its modes where they are set differently."""
+def _summary(by_mode: Mapping[str, str]) -> str:
+    """The value, or each value with its modes where they differ."""
     modes: dict[str, list[str]] = {}
     for mode, value in by_mode.items():
         modes.setdefault(value, []).append(mode)

@@ -31,33 +31,34 @@ def write(
     by_mode = {mode: results.of(mode, results.metrics) for mode in results.modes}
     table = tables.summary_table(by_mode, results.comparison)
     tables.write_csv(table, summary)
-    verdicts = [pair["verdict"] for pair in results.comparison["pairs"]]
-    sentences = warnings(results)
-    tables.write_html(table, [*verdicts, results.budget()], page, results.title, sentences)
-    return {"verdicts": verdicts, "warnings": sentences, "budget": results.budget()}
+    sentences = {
+        "verdicts": [pair["verdict"] for pair in results.comparison["pairs"]],
+        "warnings": warnings(results),
+        "notes": results.notes(),
+    }
+    tables.write_summary(table, page, title=results.title, **sentences)
+    return sentences
 
 
 def warnings(results: Results) -> list[str]:
-    """Sentences on runs that had not converged or have learnt nothing."""
-    found = []
-    for (mode, seed), fit in results.fits.items():
-        for sentence in (
-            convergence_warning(
-                results.histories[mode, seed],
-                stopped_early=fit["stopped_early"],
-                metric=schedule.metric(fit["select"]),
-            ),
-            collapse_warning(results.metrics[mode, seed], results.histories[mode, seed]),
+    """Sentences on runs that had not converged or have learned nothing, and on unequal views."""
+    sentences = []
+    for run, fit in results.fits.items():
+        history = results.histories[run]
+        metric = schedule.metric(fit["select"])
+        for problem in (
+            convergence_warning(history, stopped_early=fit["stopped_early"], metric=metric),
+            collapse_warning(results.metrics[run], history),
         ):
-            if sentence:
-                found.append(f"{mode}, seed {seed}, {sentence}.")
+            if problem:
+                sentences.append(f"{run[0]}, seed {run[1]}, {problem}.")
     shifted = {
-        mode: fit["cut"] == IMAGE and fit["seal"]["recipe"]["settings"]["train"]["augment"]["shift"]
-        for (mode, _), fit in results.fits.items()
+        fit["cut"] == IMAGE and fit["seal"]["recipe"]["settings"]["train"]["augment"]["shift"] > 0
+        for fit in results.fits.values()
     }
-    if len(set(map(bool, shifted.values()))) > 1:
-        found.append(
-            "The modes saw different views: augment.shift moves pictures only where nothing is "
-            "frozen; set it to 0 for a fair comparison."
+    if len(shifted) > 1:
+        sentences.append(
+            "The modes were trained on different views: augment.shift moves pictures only where "
+            "no layer is frozen. Set it to 0 for a fair comparison."
         )
-    return found
+    return sentences

@@ -1,8 +1,7 @@
-"""Predictions: what a trained model makes of a folder of one's own pictures.
+"""Predictions of a trained model for a folder of pictures.
 
-A picture goes the way that the model's own pictures went, from the decoder by way of crop,
-packing and input transform to the whole network; the model's description says how. Of several
-faces the most confident one is taken.
+Pictures are decoded, cropped, packed and transformed as the model's own pictures were; the model's
+description holds the settings. Of several faces the one with the highest score is taken.
 """
 
 import csv
@@ -29,7 +28,7 @@ from graft.models.transforms import Transform
 from graft.reporting.contact_sheet import ContactSheet
 
 COLUMNS = ("picture", "predicted", "confidence")
-"""The table's first columns; one `confidence_<class>` a class follows, and `drop_reason`."""
+"""The first columns; one `confidence_<class>` per class follows, and `drop_reason`."""
 
 
 class Model:
@@ -94,18 +93,18 @@ def predict(
 ) -> dict:
     """Predict every picture below a folder; write the table and the contact sheet.
 
-    The table has a row a picture, in the order of their paths in the folder: the class and the
-    confidences, or with these left empty the reason why there are none. `name` is what the page
-    calls the model. Memory grows by a short record a picture. Returns {"pictures", "predicted"
-    (class -> number), "dropped" (reason -> number), "passed_over" (kind -> number), "model"
-    (sha256)}. Raises GraftError for a folder that is missing or holds no picture, and for a file
-    that is no model.
+    The table has one row per picture, in the order of the paths: the class and the confidences, or
+    the reason why there is no prediction. `name` is the name of the model on the page. Memory grows
+    by a short record per picture. Returns {"pictures", "predicted" (class -> number), "dropped"
+    (reason -> number), "skipped" (kind -> number), "model" (sha256)}. Raises GraftError for a
+    folder that is missing or contains no picture, and for a file that is not a model.
     """
     folder = folder.expanduser()
     pictures = trees.pictures(folder, key="predict.pictures")
-    passed_over = others(folder)
+    skipped = others(folder)
     used = Model(model, device=device, precision=precision, batch_size=batch_size)
-    predicted, dropped = Counter(dict.fromkeys(used.classes, 0)), Counter()
+    predicted: Counter[str] = Counter(dict.fromkeys(used.classes, 0))
+    dropped: Counter[str] = Counter()
     with (
         ContactSheet(page.parent, used.classes) as sheet,
         atomic(table) as temporary,
@@ -115,49 +114,45 @@ def predict(
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
         for window in windows(_read(folder, pictures), batch_size):
-            for (picture, image), (crop, shares) in zip(window, _look(used, window), strict=True):
+            crops = used.crop([image for _, image in window])
+            kept = [crop.image for crop in crops if not isinstance(crop, str)]
+            confidences = iter(used.confidences(kept))
+            for (picture, image), crop in zip(window, crops, strict=True):
                 if isinstance(crop, str):
                     dropped[crop] += 1
                     sheet.add_dropped(picture, image, crop)
                     rows.writerow([picture, "", "", *([""] * len(used.classes)), crop])
                     continue
+                shares = next(confidences)
                 best = int(shares.argmax())
                 predicted[used.classes[best]] += 1
-                sheet.add(picture, crop, used.classes[best], float(shares[best]))
+                sheet.add(picture, crop.image, used.classes[best], float(shares[best]))
                 figures = [repr(float(share)) for share in shares]
                 rows.writerow([picture, used.classes[best], figures[best], *figures, ""])
             progress.update(len(window))
         digest = sha256(model)
-        sheet.write(page, _facts(used, name, digest, len(pictures)), passed_over)
+        sheet.write(page, _facts(used, name, digest, len(pictures)), skipped)
     return {
         "pictures": len(pictures),
         "predicted": dict(predicted),
         "dropped": dict(sorted(dropped.items())),
-        "passed_over": passed_over,
+        "skipped": skipped,
         "model": digest,
     }
 
 
 def others(folder: Path) -> dict[str, int]:
-    """Files below a folder that are passed over: how many of each ending, and how many hidden."""
-    found: Counter[str] = Counter()
+    """Number of files below a folder that are not pictures, by extension; and of hidden ones."""
+    counts: Counter[str] = Counter()
     for _, folders, names in os.walk(folder):
-        found["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
+        counts["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".") and not is_picture(name)]
         endings = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
-        found.update(ending.decode(errors="replace") or "without an ending" for ending in endings)
-    return {kind: number for kind, number in sorted(found.items()) if number}
-
-
-def _look(
-    model: Model, window: Sequence[tuple[str, np.ndarray | None]]
-) -> Iterator[tuple[np.ndarray | str, np.ndarray | None]]:
-    """For each picture its crop and confidences (classes,), or why there are none, and None."""
-    crops = model.crop([image for _, image in window])
-    shares = iter(model.confidences([crop.image for crop in crops if not isinstance(crop, str)]))
-    for crop in crops:
-        yield (crop, None) if isinstance(crop, str) else (crop.image, next(shares))
+        counts.update(
+            ending.decode(errors="replace") or "without an extension" for ending in endings
+        )
+    return {kind: number for kind, number in sorted(counts.items()) if number}
 
 
 def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarray | None]]:

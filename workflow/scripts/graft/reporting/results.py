@@ -16,6 +16,10 @@ Run = tuple[str, int]
 Record = dict[str, Any]
 """A seal: a stage's results, and its provenance under `seal`."""
 
+Files = Mapping[str, list[Path]]
+Records = Mapping[str, list[Record]]
+"""A job's verified inputs, and their seals, by role."""
+
 Value = TypeVar("Value")
 
 
@@ -30,19 +34,17 @@ class Samples:
     test_packs: list[Path]
 
     @classmethod
-    def gather(
-        cls, inputs: Mapping[str, list[Path]], records: Mapping[str, list[Record]]
-    ) -> "Samples":
-        """From a job's verified inputs: the roles `data_file`, `crops` and `packs`."""
-        crops = {_part(record): record for record in records["crops"]}
-        packs = {_part(record): record for record in records["packs"]}
-        files = zip(inputs["packs"], packs, strict=True)
+    def gather(cls, files: Files, records: Records) -> "Samples":
+        """From the roles `data_file`, `crops` and `packs`."""
+        crops = {wildcard(record, "part"): record for record in records["crops"]}
+        packs = {wildcard(record, "part"): record for record in records["packs"]}
+        parts = zip(files["packs"], packs, strict=True)
         return cls(
             structure=records["data_file"][0],
             crops=crops,
             packs=packs,
-            crop_files=inputs["crops"],
-            test_packs=[path for path, part in files if part.startswith("test")],
+            crop_files=files["crops"],
+            test_packs=[path for path, part in parts if part.startswith("test")],
         )
 
 
@@ -50,7 +52,7 @@ class Samples:
 class Results:
     """What an experiment's stages wrote. Runs are in the order in which the experiment lists them.
 
-    `comparison` is {} and `samples` raises where they were not gathered.
+    `comparison` is {} where it was not gathered, `samples` then raises.
     """
 
     fits: dict[Run, Record]
@@ -64,26 +66,21 @@ class Results:
 
     @classmethod
     def gather(
-        cls,
-        inputs: Mapping[str, list[Path]],
-        records: Mapping[str, list[Record]],
-        *,
-        title: str = "",
-        select: str = "accuracy",
+        cls, files: Files, records: Records, *, title: str = "", select: str = "accuracy"
     ) -> "Results":
-        """From a job's verified inputs: the roles `fits`, `predictions` and `comparison`, and those
-        of `Samples` where there are any."""
+        """From the roles `fits` and `predictions`, `comparison` if given, and those of `Samples`
+        if given."""
         fits = [_run(record) for record in records["fits"]]
         predicted = [_run(record) for record in records["predictions"]]
         return cls(
             fits=dict(zip(fits, records["fits"], strict=True)),
-            histories=dict(zip(fits, map(pd.read_csv, inputs["fits"]), strict=True)),
+            histories=dict(zip(fits, map(pd.read_csv, files["fits"]), strict=True)),
             metrics=dict(zip(predicted, records["predictions"], strict=True)),
-            predictions=dict(zip(predicted, inputs["predictions"], strict=True)),
-            comparison=records["comparison"][0] if records.get("comparison") else {},
+            predictions=dict(zip(predicted, files["predictions"], strict=True)),
+            comparison=records["comparison"][0] if "comparison" in records else {},
             title=title,
             select=select,
-            gathered=Samples.gather(inputs, records) if "data_file" in records else None,
+            gathered=Samples.gather(files, records) if "data_file" in records else None,
         )
 
     @property
@@ -103,74 +100,88 @@ class Results:
         """The fit of a mode's first seed: settings are the same for all seeds."""
         return next(iter(self.of(mode, self.fits).values()))
 
+    def warm_ups(self) -> dict[str, str]:
+        """Modes that start from the head of another mode -> that mode."""
+        heads = {mode: self.first_fit(mode)["warm_up"] for mode in self.modes}
+        return {mode: head for mode, head in heads.items() if head}
+
     def budget(self) -> str:
-        """The candidates among which each mode chose on the validation rows, in words.
+        """The candidates among which each mode was chosen on the validation samples."""
+        budgets = {}
+        for mode in self.modes:
+            fit = self.first_fit(mode)
+            epochs = fit["seal"]["recipe"]["settings"]["train"]["epochs"]
+            budgets[mode] = f"{len(fit['tuning'])} candidate(s) of at most {epochs} epochs"
+        if len(set(budgets.values())) == 1:
+            budget = budgets[self.modes[0]]
+            return f"Every mode was chosen on the validation samples among {budget}."
+        listed = "; ".join(f"{mode} among {budget}" for mode, budget in budgets.items())
+        return f"Chosen on the validation samples: {listed}."
 
-        A mode that starts from another's head has had that mode's candidates as well.
-        """
-        words = {mode: self._budget_of(mode) for mode in self.modes}
-        if len(set(words.values())) == 1:
-            return f"Every mode chose on validation among {next(iter(words.values()))}."
-        return "On validation " + "; ".join(f"{m} chose among {w}" for m, w in words.items()) + "."
-
-    def _budget_of(self, mode: str) -> str:
-        fit = self.first_fit(mode)
-        epochs = fit["seal"]["recipe"]["settings"]["train"]["epochs"]
-        words = f"{len(fit['tuning'])} candidate(s) of at most {epochs} epochs"
-        return f"{words}, after {fit['warm_up']}'s" if fit["warm_up"] else words
+    def notes(self) -> list[str]:
+        """Sentences on how the modes were trained."""
+        return [
+            self.budget(),
+            *(
+                f"{mode} starts from the head of {head}, and so from that mode's candidates as well "
+                "(LP-FT: linear probing, then fine-tuning; Kumar et al., 2022)."
+                for mode, head in self.warm_ups().items()
+            ),
+        ]
 
     def check_counts(self) -> None:
         """Raise GraftError unless every sample is counted from the archive to the predictions."""
         predicted = {f"{mode} {seed}": record["n"] for (mode, seed), record in self.metrics.items()}
         samples = self.samples
-        check(samples.structure, samples.crops, samples.packs, predicted, self.title)
+        check_counts(samples.structure, samples.crops, samples.packs, predicted, self.title)
+
+
+def wildcard(record: Record, name: str) -> str:
+    """A wildcard of the job that wrote a seal."""
+    return str(record["seal"]["recipe"]["wildcards"][name])
 
 
 def _run(record: Record) -> Run:
-    wildcards = record["seal"]["recipe"]["wildcards"]
-    return wildcards["mode"], int(wildcards["seed"])
+    return wildcard(record, "mode"), int(wildcard(record, "seed"))
 
 
-def _part(record: Record) -> str:
-    return str(record["seal"]["recipe"]["wildcards"]["part"])
-
-
-def check(
+def check_counts(
     structure: Mapping,
     crops: Mapping[str, Mapping],
     packs: Mapping[str, Mapping],
     predicted: Mapping[str, int],
     name: str,
 ) -> None:
-    """Raise GraftError unless what goes into each stage comes out of it, kept or dropped.
+    """Raise GraftError unless each stage keeps or drops every sample that it receives.
 
     `structure` is the structure stage's counts, `crops` and `packs` map parts to theirs,
     `predicted` maps runs to their numbers of predictions.
     """
+
+    def equal(where: str, left: str, a: int, right: str, b: int) -> None:
+        if a != b:
+            raise GraftError(
+                f"{where}: there are {a} {left}, but {b} {right}. A sample was lost, which is a "
+                "defect of Graft: please report it."
+            )
+
     total = structure["kept"] + sum(structure["dropped"].values())
-    _equal(name, "published samples", structure["published"], "kept and dropped rows", total)
+    equal(name, "published samples", structure["published"], "kept and dropped rows", total)
     listed = sum(sum(labels.values()) for labels in structure["splits"].values())
-    _equal(name, "kept rows", structure["kept"], "rows of the splits", listed)
+    equal(name, "kept rows", structure["kept"], "rows of the splits", listed)
     rows = sum(part["rows"] for part in crops.values())
-    _equal(name, "kept rows", structure["kept"], "rows that the crop stage read", rows)
+    equal(name, "kept rows", structure["kept"], "rows that the crop stage read", rows)
     for part, counted in crops.items():
         after = counted["kept"] + sum(counted["dropped"].values())
-        _equal(f"{name} {part}", "rows", counted["rows"], "kept and dropped crops", after)
+        equal(f"{name} {part}", "rows", counted["rows"], "kept and dropped crops", after)
     for part, counted in packs.items():
         kept = crops[part]["kept"]
-        _equal(f"{name} {part}", "kept crops", kept, "packed pictures", counted["rows"])
+        equal(f"{name} {part}", "kept crops", kept, "packed pictures", counted["rows"])
     tested = sum(counted["rows"] for part, counted in packs.items() if part.startswith("test"))
     for run, number in predicted.items():
-        _equal(f"{name} {run}", "packed test pictures", tested, "predictions", number)
+        equal(f"{name} {run}", "packed test pictures", tested, "predictions", number)
 
 
 def total_dropped(parts: Iterable[Mapping]) -> dict[str, int]:
     """Reasons and numbers, summed over parts."""
     return dict(sorted(sum((Counter(part["dropped"]) for part in parts), Counter()).items()))
-
-
-def _equal(name: str, left: str, a: int, right: str, b: int) -> None:
-    if a != b:
-        raise GraftError(
-            f"{name}: {a} {left} but {b} {right}; a sample was lost, which is a defect of Graft."
-        )

@@ -1,20 +1,21 @@
-"""Verification: every artefact against its seal, every figure against the predictions.
+"""Verification: every artefact against its seal, every metric against the predictions.
 
-Two places are walked: the results, and the store that they link into. In both a seal vouches
-for the files beside it; in the store the files of one job share the first part of their name.
+Two folders are read: the results, and the store that they link into. In both a seal lists the files
+beside it; in the store the files of one job share the first part of their name.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graft.config.stages import OverviewSettings
 from graft.core import seals
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions
 from graft.reporting import overview
-from graft.reporting.results import Results
+from graft.reporting.results import Record, Results
 
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
@@ -23,9 +24,9 @@ TOLERANCE = 1e-9
 
 @dataclass
 class Problem:
-    """One thing that is wrong, in words, and the files to remove so that it is made again.
+    """One problem in words, and the files to remove so that the next run makes them again.
 
-    A file that no seal vouches for is told but not removed: it may be somebody's own.
+    A file without a seal is reported but not removed: the user may have put it there.
     """
 
     sentence: str
@@ -36,16 +37,14 @@ def verify_results(results: Path) -> Iterator[Problem]:
     """Every problem below a results folder."""
     covered: set[Path] = set()
     sealed: dict[str, str] = {}  # path from the working directory -> sha256
-    records: dict[Path, dict] = {}
+    records: dict[Path, Record] = {}
     files = [
         path
         for folder in SEALED_FOLDERS
         for path in sorted((results / folder).rglob("*"))
         if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
     ]
-    for path in files:
-        if not is_seal(path):
-            continue
+    for path in filter(is_seal, files):
         covered.add(path)
         try:
             record = seals.read(path)
@@ -54,12 +53,11 @@ def verify_results(results: Path) -> Iterator[Problem]:
             continue
         outputs = {path.parent / o["file"]: o for o in record["seal"]["outputs"].values()}
         covered |= set(outputs)
-        damaged = False
-        for file, output in outputs.items():
-            if problem := seals.damage(file, output):
-                damaged = True
-                yield Problem(f"{file}: {problem}.", [file, path])
-        if not damaged:
+        damages = {file: seals.damage(file, output) for file, output in outputs.items()}
+        for file, damage in damages.items():
+            if damage:
+                yield Problem(f"{file}: {damage}.", [file, path])
+        if not any(damages.values()):
             records[path] = record
             sealed |= {_listed(file, results): o["sha256"] for file, o in outputs.items()}
     for path, record in records.items():
@@ -67,12 +65,12 @@ def verify_results(results: Path) -> Iterator[Problem]:
             sentences = [*_outdated(path, record, sealed), *_recomputed(path, record)]
         except GraftError as error:
             sentences = [str(error)]
-        outputs = [path.parent / o["file"] for o in record["seal"]["outputs"].values()]
+        files_made = [path.parent / o["file"] for o in record["seal"]["outputs"].values()]
         for sentence in sentences:
-            yield Problem(sentence, [path, *outputs])
+            yield Problem(sentence, [path, *files_made])
     for path in files:
         if path not in covered and path.suffix != ".part" and not path.name.endswith(".part.json"):
-            yield Problem(f"{path} has no seal that vouches for it; remove it if it is not yours.")
+            yield Problem(f"{path}: no seal lists this file. Remove it if it is not yours.")
 
 
 def verify_store(store: Path) -> Iterator[Problem]:
@@ -93,8 +91,8 @@ def verify_store(store: Path) -> Iterator[Problem]:
             continue
         for role, output in record["seal"]["outputs"].items():
             file = store / f"{key}_{role}{Path(output['file']).suffix}"
-            if problem := seals.damage(file, output):
-                yield Problem(f"store: {file}: {problem}.", [*files])
+            if damage := seals.damage(file, output):
+                yield Problem(f"store: {file}: {damage}.", [*files])
 
 
 def is_seal(path: Path) -> bool:
@@ -104,7 +102,7 @@ def is_seal(path: Path) -> bool:
 def remove(problem: Problem, store: Path) -> None:
     """Remove a problem's files, and their entries in the store, so that they are made again.
 
-    What a link points at outside the store is nobody's to remove.
+    The target of a link is removed only inside the store.
     """
     for path in problem.remove:
         if path.is_symlink() and path.resolve().parent == store.resolve():
@@ -113,28 +111,26 @@ def remove(problem: Problem, store: Path) -> None:
 
 
 def _listed(path: Path, results: Path) -> str:
-    """How recipes name a file: from the working directory, which holds `results`."""
+    """The name of a file in recipes: from the working directory, which contains `results`."""
     return f"results/{path.relative_to(results).as_posix()}"
 
 
-def _outdated(path: Path, record: dict, sealed: dict[str, str]) -> Iterator[str]:
-    """Sentences on inputs that are no longer those that the artefact was made from."""
+def _outdated(path: Path, record: Record, sealed: Mapping[str, str]) -> Iterator[str]:
+    """Sentences on inputs that have changed since the artefact was made."""
     for role, listed in record["seal"]["recipe"]["inputs"].items():
         files = [file for file in listed if not file.endswith(".json")]
         for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
             if sealed.get(file, sha256) != sha256:
-                yield f"{path} was made from another {file} than the one that stands there now."
+                yield f"{path}: it was made from another version of {file}."
 
 
-def _recomputed(path: Path, record: dict) -> Iterator[str]:
-    """Sentences on figures that the predictions do not give again."""
+def _recomputed(path: Path, record: Record) -> Iterator[str]:
+    """Sentences on results that differ from those recomputed from the predictions."""
     settings = record["seal"]["recipe"]["settings"]
+    again: Record = {}
     if path.name == "metrics.json":
-        again = metrics.measure(
-            read_predictions(path.with_name("predictions.csv")),
-            **{key: settings[key] for key in ("resamples", "seed", "level")},
-        )
-        source = "predictions.csv"
+        options = {key: settings[key] for key in ("resamples", "seed", "level")}
+        again = metrics.measure(read_predictions(path.with_name("predictions.csv")), **options)
     elif path.name == "comparison.seal.json":
         tables: dict = {}
         for listed in map(Path, record["seal"]["recipe"]["inputs"]["predictions"]):
@@ -142,33 +138,32 @@ def _recomputed(path: Path, record: dict) -> Iterator[str]:
             if name == "predictions.csv":
                 table = read_predictions(path.parent / mode / seed / name)
                 tables.setdefault(mode, {})[int(seed)] = table
-        again, source = compare.compare(tables, **settings), "the predictions"
+        again = compare.compare(tables, **settings)
     elif path.name == "overview.seal.json":
-        again = overview.overview(_overviewed(path, record), **settings)
-        source = "the fits and predictions"
-    else:
-        return
+        again = overview.overview(
+            _overview_results(path, record), OverviewSettings.model_validate(settings)
+        )
     for key, value in again.items():
         if not _close(value, record.get(key)):
-            yield f"{path}: {key} is not what comes out of {source} again."
+            yield f"{path}: {key} differs from the value recomputed from the predictions."
 
 
-def _overviewed(path: Path, record: dict) -> dict[str, Results]:
-    """The findings that an overview was made from, read again."""
+def _overview_results(path: Path, record: Record) -> dict[str, Results]:
+    """The results that an overview was made from, read again."""
     results = path.parents[2]
     inputs, records = {}, {}
     for role, listed in record["seal"]["recipe"]["inputs"].items():
         files = [results / Path(file).relative_to("results") for file in listed]
         inputs[role] = [file for file in files if not is_seal(file)]
-        records[role], _ = seals.check(inputs[role], filter(is_seal, files))
+        records[role], _ = seals.check(inputs[role], [file for file in files if is_seal(file)])
     return overview.gather(inputs, records)
 
 
-def _close(a, b) -> bool:
+def _close(a: object, b: object) -> bool:
     if isinstance(a, dict):
         return isinstance(b, dict) and a.keys() == b.keys() and all(_close(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple):
-        return len(a) == len(b or ()) and all(map(_close, a, b))
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_close, a, b))
     if isinstance(a, float) and isinstance(b, int | float):
         return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return a == b

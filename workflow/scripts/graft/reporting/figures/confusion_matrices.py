@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import matplotlib.style
 import numpy as np
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from graft.core.errors import GraftError
+from graft.core.errors import damaged
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     LIGHT,
@@ -24,11 +24,11 @@ from graft.reporting.figures.style import (
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
 
-INK = 0.55  # share of the colour scale from which cell text is white
-CELL_TEXT_MOST = 20  # classes; beyond it a cell is too small for its number
-CELL_SHARE_MOST = 6  # classes; up to so many a cell shows its share of the row as well
-TICKS_MOST = 15  # class names along an axis where there are more than fit
-WIDTH_MOST = 11  # inches; a wider figure would be shrunk in the report until none can read it
+INK = 0.55  # share from which the text of a cell is white
+CELL_TEXT_MOST = 20  # classes; with more, a cell is too small for its number
+CELL_SHARE_MOST = 6  # classes; with more, a cell is too small for its share of the row
+TICKS_MOST = 15  # class names along an axis with more classes than fit
+WIDTH_MOST = 11  # inches; the report shrinks a wider figure until it is unreadable
 
 
 @FIGURES.register("confusion_matrices")
@@ -53,10 +53,8 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str
     count = len(classes)
     for mode, matrix in matrices.items():
         if np.shape(matrix) != (count, count):
-            raise GraftError(
-                f"the confusion matrix of mode {mode!r} is {np.shape(matrix)} for {count} classes; "
-                "evaluate it again."
-            )
+            problem = f"the confusion matrix is {np.shape(matrix)} for {count} classes"
+            raise damaged(f"metrics.json of {mode}", problem, "evaluate")
     modes = in_order(matrices)
     small = count <= CELL_TEXT_MOST
     side = max(2.6, 0.42 * count) if small else 3.4
@@ -93,7 +91,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str
             axes.set_ylabel("true")
         if small:
             _cell_texts(axes, matrix, share)
-    if not small:  # small matrices say their numbers
+    if not small:
         figure.colorbar(
             image,
             ax=grid.ravel()[: len(modes)].tolist(),
@@ -104,12 +102,12 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str
     return figure
 
 
-def _shades():
+def _shades() -> Colormap:
     # "Bad" is the row of a class without test samples: it has no shares.
     return matplotlib.colormaps["Blues"].with_extremes(bad=LIGHT)
 
 
-def _cell_texts(axes, matrix: np.ndarray, share: np.ndarray) -> None:
+def _cell_texts(axes: Axes, matrix: np.ndarray, share: np.ndarray) -> None:
     count = len(matrix)
     with_share = count <= CELL_SHARE_MOST
     for (row, column), number in np.ndenumerate(matrix):

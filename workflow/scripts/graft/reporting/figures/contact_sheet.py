@@ -29,8 +29,8 @@ def draw(results: Results) -> Figure:
             labels += [label.decode() for label in file["label"][:share]]
     if not pictures:
         raise GraftError(
-            f"{results.title}: no face was detected in any picture. Check datasets.*.crop and "
-            "detector."
+            f"{results.title}: no face was detected in any picture. Check crop and detector of "
+            "the data set."
         )
     return contact_sheet(pictures[:SHEET], labels[:SHEET], title=results.title)
 
@@ -38,17 +38,12 @@ def draw(results: Results) -> Figure:
 @styled
 def contact_sheet(
     images: Sequence[np.ndarray],
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str],
     columns: int = 8,
     title: str = "",
 ) -> Figure:
-    """Pictures (each uint8, (height, width, 3), RGB, or (height, width) grey) in rows of
-    `columns`, each with its title below; a title may have several lines."""
-    if not len(images):
-        raise GraftError("a contact sheet needs at least one picture; there is none to show.")
-    titles = list(titles) if titles is not None else [""] * len(images)
-    if len(titles) != len(images):
-        raise GraftError(f"a contact sheet has {len(images)} pictures but {len(titles)} titles.")
+    """Pictures (uint8 (height, width, 3) RGB or (height, width) grey) in rows of `columns`, each
+    with its title below; a title may have several lines."""
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     wrapped = [

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from graft.core.errors import GraftError
 from graft.reporting.figures.style import new_figure, styled
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results, total_dropped
@@ -23,11 +22,9 @@ def draw(results: Results) -> Figure:
 def dropped(counts: Mapping[str, Mapping[str, int]], kept: Mapping[str, int]) -> Figure:
     """What each stage dropped and why: a bar per reason, a panel per stage.
 
-    `counts` is stage -> reason -> number of samples; `kept` is stage -> samples left after it,
-    told in the panel's title. Stages stand in the order given, reasons by number.
+    `counts` is stage -> reason -> number of samples; `kept` is stage -> samples left after it.
+    Stages are in the order given, reasons ordered by number.
     """
-    if not counts:
-        raise GraftError("no stage to show in the figure of what was dropped.")
     bars = {
         stage: sorted(
             ((reason, n) for reason, n in reasons.items() if n), key=lambda bar: (bar[1], bar[0])
@@ -39,10 +36,7 @@ def dropped(counts: Mapping[str, Mapping[str, int]], kept: Mapping[str, int]) ->
     panels = figure.subplots(len(bars), 1, height_ratios=heights, sharex=True, squeeze=False)
     for axes, (stage, rows) in zip(panels[:, 0], bars.items(), strict=True):
         lost = sum(n for _, n in rows)
-        told = f"{stage}: dropped {lost:,}"
-        if stage in kept:
-            told = f"{stage}: kept {kept[stage]:,} of {kept[stage] + lost:,}"
-        axes.set_title(told, loc="left")
+        axes.set_title(f"{stage}: kept {kept[stage]:,} of {kept[stage] + lost:,}", loc="left")
         drawn = axes.barh(
             [reason.replace("_", " ") for reason, _ in rows] or ["nothing dropped"],
             [n for _, n in rows] or [0],

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from graft.core.errors import GraftError
+from graft.core.errors import damaged
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     grid_shape,
@@ -22,20 +23,15 @@ from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
 from graft.training import schedule
 
-WARM_UP_MOST = 3  # epochs of warm-up shown per epoch of tuning
+WARM_UP_MOST = 3  # epochs of warm-up drawn per epoch after it
 LOG_RANGE = 20  # a loss this many times its median is drawn on a log axis
 
 
 @FIGURES.register("learning_curves")
 def draw(results: Results) -> Figure:
-    warm_up = {
-        mode: first
-        for mode in results.modes
-        if (first := results.first_fit(mode)["warm_up"]) in results.modes
-    }
     return learning_curves(
         {mode: list(results.of(mode, results.histories).values()) for mode in results.modes},
-        warm_up=warm_up,
+        warm_up=results.warm_ups(),
         metric=schedule.metric(results.select),
     )
 
@@ -50,11 +46,10 @@ def learning_curves(
     """Loss (top) and `metric` (below) by epoch, a column per mode, the scale shared by all.
 
     `histories` is mode -> one table per seed with `epoch` (from 1), `train_loss`, `val_loss`,
-    `val_<metric>` and, if recorded, `train_<metric>`. One thin line per seed; validation is
-    solid, training dashed. For a mode in `warm_up` (such as fine_tuning: feature_extraction) the
-    curves of the other mode are drawn before it in that mode's colour, ending at epoch 0, where a
-    vertical line marks the end of the head's warm-up; of a warm-up much longer than the tuning
-    only the end is in view, the whole of it stands in its own column.
+    `val_<metric>` and, if recorded, `train_<metric>`. One thin line per seed; validation is solid,
+    training dashed. For a mode in `warm_up` (such as fine_tuning: feature_extraction, which is
+    LP-FT) the curves of the other mode are drawn before it in that mode's colour, up to epoch 0,
+    which a vertical line marks. Of a long warm-up only the end is drawn; its own column has all.
     """
     warm_up = {mode: head for mode, head in (warm_up or {}).items() if head in histories}
     metric = metric.removeprefix("val_")
@@ -104,22 +99,22 @@ def learning_curves(
     ]
     if warm_up:
         handles.append(
-            Line2D([], [], color="black", linewidth=1, linestyle=":", label="tuning begins")
+            Line2D([], [], color="black", linewidth=1, linestyle=":", label="fine-tuning begins")
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
-def _curve(axes, run: pd.DataFrame, name: str, colour: str, shift: int) -> None:
+def _curve(axes: Axes, run: pd.DataFrame, name: str, colour: str, shift: int) -> None:
     epochs = run["epoch"] - shift
     dot = "." if len(run) == 1 else None  # a line through one point is invisible
     if f"train_{name}" in run:
-        style = {"linewidth": 1, "linestyle": "--", "alpha": 0.6}
-        axes.plot(epochs, run[f"train_{name}"], color=colour, marker=dot, **style)
+        values = run[f"train_{name}"]
+        axes.plot(epochs, values, "--", color=colour, marker=dot, linewidth=1, alpha=0.6)
     axes.plot(epochs, run[f"val_{name}"], color=colour, linewidth=1.2, marker=dot)
 
 
-def _scale_loss(axes, histories) -> None:
+def _scale_loss(axes: Axes, histories: Mapping[str, Sequence[pd.DataFrame]]) -> None:
     names = ("train_loss", "val_loss")
     columns = [run[name] for runs in histories.values() for run in runs for name in names]
     losses = np.concatenate(columns)
@@ -131,5 +126,5 @@ def _scale_loss(axes, histories) -> None:
 def _require(run: pd.DataFrame, names: Sequence[str], mode: str) -> None:
     missing = [name for name in names if name not in run]
     if missing or not len(run):
-        lacks = f"the column {missing[0]}" if missing else "any epoch"
-        raise GraftError(f"the history of mode {mode!r} lacks {lacks}; train it again.")
+        problem = f"the column {missing[0]} is missing" if missing else "there is no epoch"
+        raise damaged(f"history.csv of {mode}", problem, "train")

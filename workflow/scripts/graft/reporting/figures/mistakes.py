@@ -21,11 +21,12 @@ def draw(results: Results) -> Figure:
     pictures, titles = [], []
     for mode in results.modes:
         table = read_predictions(next(iter(results.of(mode, results.predictions).values())))
-        confidence = table.filter(like="confidence_").max(axis=1)
-        wrong = table.assign(confidence=confidence)[table["true"] != table["predicted"]]
-        for row in wrong.nlargest(MISTAKES, "confidence").itertuples():
-            pictures.append(rows.read(np.array([index[row.sample_id]]))[0])
-            titles.append(f"{mode}\n{row.true} as {row.predicted}\n{100 * row.confidence:.0f} %")
+        wrong = table[["sample_id", "true", "predicted"]][table["true"] != table["predicted"]]
+        wrong["confidence"] = table.filter(like="confidence_").max(axis=1)
+        for values in wrong.nlargest(MISTAKES, "confidence").to_numpy():
+            sample, true, predicted, share = values
+            pictures.append(rows.read(np.array([index[sample]]))[0])
+            titles.append(f"{mode}\n{true} as {predicted}\n{100 * share:.0f} %")
     if not pictures:
         return message("No mistakes on the test rows.")
     return contact_sheet(pictures, titles, columns=MISTAKES, title="Most confident mistakes")

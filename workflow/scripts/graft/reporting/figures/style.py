@@ -10,23 +10,28 @@ import functools
 import math
 import os
 import re
+import textwrap
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, ParamSpec
 
-import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import blended_transform_factory
 
 from graft.core.files import atomic
+
+P = ParamSpec("P")
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
     "feature_extraction": "#0072B2",
     "fine_tuning": "#009E73",
 }
-OTHER_COLOURS = (  # a block's number picks one, so block4 looks the same in every figure
+OTHER_COLOURS = (  # chosen by the number of the block
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
@@ -39,8 +44,8 @@ OTHER_COLOURS = (  # a block's number picks one, so block4 looks the same in eve
 GREY, LIGHT = "#5F6368", "#E3E5E8"
 STYLE = {
     "svg.hashsalt": "graft",
-    "svg.fonttype": "path",  # looks the same whatever fonts the reader's machine has
-    "text.parse_math": False,  # a dollar in a title or a class is a dollar
+    "svg.fonttype": "path",  # does not depend on installed fonts
+    "text.parse_math": False,  # titles and classes may contain a dollar sign
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -54,8 +59,8 @@ STYLE = {
     "ytick.labelcolor": "black",
     "legend.frameon": False,
 }
-COLUMNS_MOST = 3  # panels side by side
-DPI = 120  # of the pixels inside an SVG: sharp at report size, and keeps the file small
+COLUMNS_MOST = 3  # panels in a row
+DPI = 120  # of pictures inside an SVG
 
 
 def mode_colour(mode: str) -> str:
@@ -68,9 +73,9 @@ def mode_colour(mode: str) -> str:
     return OTHER_COLOURS[number % len(OTHER_COLOURS)]
 
 
-def in_order(modes) -> list[str]:
-    """Modes from nothing transferred to everything tuned; freeze_<block or layer> stand between,
-    by number: conv3_1, conv3_2, block3 (which ends after its layers), conv4_1."""
+def in_order(modes: Iterable[str]) -> list[str]:
+    """Modes from no transferred layer to all layers trained; freeze_<block or layer> in between, by
+    depth: conv3_1, conv3_2, block3 (which ends after its layers), conv4_1."""
     ranks = {"from_scratch": 0, "feature_extraction": 1, "fine_tuning": 3}
 
     def depth(mode: str) -> list[float]:
@@ -91,24 +96,28 @@ def save_svg(figure: Figure, path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Graft's style over matplotlib's own, whatever the user's matplotlibrc says."""
+    """Graft's style over matplotlib's default style, without the user's matplotlibrc."""
     with matplotlib.style.context(["default", STYLE]):
         yield
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorator: draw in Graft's style."""
+
     @functools.wraps(draw)
-    def drawn(*arguments, **options) -> Figure:
+    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
         with style():
             return draw(*arguments, **options)
 
     return drawn
 
 
-def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
+) -> Figure:
     """An empty figure (inches) whose layout keeps every label inside it."""
     figure = Figure(figsize=(width, height), layout=layout)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr]
     return figure
 
 
@@ -122,7 +131,7 @@ def percent() -> FuncFormatter:
     return FuncFormatter(lambda share, _: f"{100 * share:.4g} %")
 
 
-def estimates_axis(axes, metric: str, level: float) -> None:
+def estimates_axis(axes: Axes, metric: str, level: float) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(percent())
@@ -132,8 +141,8 @@ def estimates_axis(axes, metric: str, level: float) -> None:
     )
 
 
-def draw_estimate(axes, position: float, row: Mapping, colour: str) -> None:
-    """A mode's figure on its line: the interval, the mean with its number, the seeds below."""
+def draw_estimate(axes: Axes, position: float, row: Mapping, colour: str) -> None:
+    """A mode's metric in its row: the interval, the mean with its number, the seeds below."""
     if row["low"] is not None:
         axes.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=2.5)
     axes.plot(row["mean"], position, "o", color=colour, markersize=9, zorder=3)
@@ -144,7 +153,26 @@ def draw_estimate(axes, position: float, row: Mapping, colour: str) -> None:
     write_number(axes, position, row["mean"], f"{100 * row['mean']:.1f} %")
 
 
-def write_number(axes, position: float, value: float, text: str) -> None:
+def write_sentences(figure: Figure, axes: Axes, sentences: Sequence[str]) -> None:
+    """Sentences below a plot, from the left edge of the figure."""
+    axes.axis("off")
+    left = blended_transform_factory(figure.transFigure, axes.transAxes)
+    axes.text(0.015, 1, "\n".join(sentences), va="top", linespacing=1.4, transform=left)
+
+
+def wrapped(sentences: Iterable[str]) -> tuple[list[str], int]:
+    """Sentences wrapped to the figure's width, and the number of their lines.
+
+    A line never breaks inside an interval.
+    """
+    texts = [
+        textwrap.fill(sentence.replace(", ", ",\u00a0"), 105, subsequent_indent="    ")
+        for sentence in sentences
+    ]
+    return texts, sum(text.count("\n") + 1 for text in texts)
+
+
+def write_number(axes: Axes, position: float, value: float, text: str) -> None:
     axes.annotate(
         text,
         (value, position),
@@ -157,7 +185,7 @@ def write_number(axes, position: float, value: float, text: str) -> None:
 
 @styled
 def message(text: str) -> Figure:
-    """A figure that says in words that there is nothing to show."""
+    """A figure with a sentence instead of a plot."""
     figure = Figure(figsize=(6, 1))
     figure.text(0.02, 0.5, text, va="center")
     return figure

@@ -1,0 +1,298 @@
+"""Runs of MLflow, found by what they are of or made; and runs that grow while a model is trained.
+
+An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
+identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
+`graft.recipe`: the same recipe has the same run, another recipe has a run of its own.
+
+MLflow is imported on first use: that takes more than a second.
+"""
+
+import contextlib
+import fcntl
+import math
+import numbers
+import os
+import posixpath
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from graft.core.errors import GraftError
+from graft.core.files import digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+KEY = "graft.key"
+EXPERIMENT = "graft.experiment"  # of child runs
+RECIPE = "graft.recipe"
+CURRENT = "graft.current"  # "false": an older recipe of the experiment
+PARENT = "mlflow.parentRunId"  # MLflow's own tag for nested runs
+SQLITE = "sqlite:///"
+SERVERS = ("http://", "https://")
+LONGEST_NAME = 250  # characters, see mlflow/utils/validation.py
+MOST_RUNS = 50_000  # that one search may return
+
+
+def mlflow_module() -> ModuleType:
+    """MLflow, set to send no telemetry, to print no addresses and to retry only once."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    import mlflow  # noqa: PLC0415
+    import mlflow.entities  # noqa: PLC0415
+
+    return mlflow
+
+
+def without_secrets(text: str) -> str:
+    """The text with user, password and query removed from every URI."""
+    return re.sub(r"(?<=://)[^/\s]*@|\?\S*", "", text)
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return without_secrets(line)[:200]
+
+
+def flat(nested: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted name, value) of nested mappings."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def valid_name(name: str) -> str:
+    """The nearest name that MLflow accepts for a parameter or metric."""
+    name = re.sub(r"[^/\w.\- :]", "_", name)[:LONGEST_NAME]
+    if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
+        name = name.replace("/", "_").replace("..", "__").rstrip(".") or "_"
+    return name
+
+
+def finite(metrics: Mapping) -> dict[str, float]:
+    """The finite numbers by name; lists, texts and None are not metrics."""
+    return {
+        valid_name(name): float(value)
+        for name, value in flat(metrics)
+        if isinstance(value, numbers.Real) and math.isfinite(value)
+    }
+
+
+class Runs:
+    """The runs of one MLflow experiment.
+
+    tracking_uri: `sqlite:///<path>` (a relative path starts from the working directory; folder
+        and database are made, files are recorded in the folder `artifacts` beside it), or
+        `http(s)://...` of a tracking server, which decides where files are.
+    name: the MLflow experiment.
+
+    Raises GraftError, here and in `errors`, if MLflow cannot be used.
+    """
+
+    def __init__(self, tracking_uri: str, *, name: str = "graft"):
+        self.tracking_uri = tracking_uri
+        self._name = name
+        self._id: str | None = None
+        self._database: Path | None = None
+        if tracking_uri.startswith(SQLITE):
+            path, _, query = tracking_uri.removeprefix(SQLITE).partition("?")
+            self._database = Path(path).absolute()
+            tracking_uri = f"{SQLITE}{self._database}" + (f"?{query}" if query else "")
+        elif not tracking_uri.startswith(SERVERS):
+            raise GraftError(
+                f"config: mlflow.tracking_uri is {without_secrets(tracking_uri)!r}. Give "
+                "sqlite:///<path> or the http(s) address of a tracking server."
+            )
+        with self.errors(), self.lock():
+            # This also makes the tables of a new database.
+            mlflow = mlflow_module()
+            self.client: MlflowClient = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Errors of MLflow as GraftError."""
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        try:
+            yield
+        except (mlflow_module().MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+            raise GraftError(
+                f"{without_secrets(self.tracking_uri)}: MLflow cannot be used "
+                f"({_first_line(error)}). Correct mlflow.tracking_uri or the server, then run the "
+                "track stage again (-R track)."
+            ) from error
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock of a sqlite database: one process at a time makes tables and runs."""
+        if self._database is None:
+            yield
+            return
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{self._database}.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def experiment_id(self) -> str:
+        if self._id is None:
+            experiment = self.client.get_experiment_by_name(self._name)
+            if experiment is None:
+                folder = self._database and self._database.parent / "artifacts" / self._name
+                # Another job may make it at the same time.
+                with contextlib.suppress(mlflow_module().MlflowException):
+                    self.client.create_experiment(self._name, folder and str(folder))
+                experiment = self.client.get_experiment_by_name(self._name)
+            if experiment is None or experiment.lifecycle_stage != "active":
+                number = experiment.experiment_id if experiment else "<id>"
+                raise GraftError(
+                    f"{without_secrets(self.tracking_uri)}: the MLflow experiment {self._name!r} "
+                    f"has been deleted. Restore it with `mlflow experiments restore -x {number}`."
+                )
+            self._id = experiment.experiment_id
+        return self._id
+
+    def find(self, tag: str, value: str) -> list["Run"]:
+        """The active runs with a tag, oldest first."""
+        runs = self.client.search_runs(
+            [self.experiment_id()], f"tags.`{tag}` = '{value}'", max_results=MOST_RUNS
+        )
+        return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def parent(self, experiment: str, params: Mapping[str, str] | None = None) -> "Run":
+        """The parent run with these parameters, found or made; None: the current one.
+
+        One that a training made, which does not have its parameters yet, is taken for any.
+        """
+
+        def matches() -> list["Run"]:
+            runs = self.find(KEY, experiment)
+            if params is None:
+                return [run for run in runs if run.data.tags.get(CURRENT) != "false"][-1:]
+            equal = [run for run in runs if run.data.tags.get(RECIPE) == digest(dict(params))]
+            return equal or [
+                run
+                for run in runs
+                if RECIPE not in run.data.tags and run.data.params.items() <= params.items()
+            ]
+
+        return self._one(matches, experiment, {KEY: experiment})
+
+    def child(self, experiment: str, mode: str, seed: int, recipe: str, parent_id: str) -> "Run":
+        """The child run of a recipe, found or made."""
+        key = f"{experiment}/{mode}/{seed}"
+        tags = {KEY: key, RECIPE: recipe, EXPERIMENT: experiment, PARENT: parent_id}
+
+        def matches() -> list["Run"]:
+            return [run for run in self.find(KEY, key) if run.data.tags.get(RECIPE) == recipe]
+
+        return self._one(matches, f"{mode}/{seed}", tags)
+
+    def _one(self, matches: Callable[[], list["Run"]], name: str, tags: Mapping[str, str]) -> "Run":
+        """The oldest match, or a new run. Jobs that run side by side may each have made one, so
+        duplicates are deleted as MLflow deletes: they can be restored."""
+        if not (runs := matches()):
+            self.client.create_run(self.experiment_id(), tags=dict(tags), run_name=name)
+            runs = matches()
+        for duplicate in runs[1:]:
+            self.client.delete_run(duplicate.info.run_id)
+        return runs[0]
+
+    def steps(self, run: "Run", metric: str) -> set[int]:
+        """The steps at which a run has a metric."""
+        if metric not in run.data.metrics:
+            return set()
+        return {row.step for row in self.client.get_metric_history(run.info.run_id, metric)}
+
+
+class LiveRun:
+    """A child run that grows while a model is trained, if a tracking server is configured.
+
+    Training never depends on it: without a server, or when the server fails, every call does
+    nothing, after one line of warning. `track.record` finds the same run and adds what is missing.
+    As a context manager it closes itself.
+    """
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        """None: nothing is logged, or no longer."""
+        self._runs: Runs | None = None
+        self._steps: dict[str, set[int]] = {}
+
+    @classmethod
+    def open(
+        cls,
+        tracking_uri: str | None,
+        experiment: str,
+        mode: str,
+        seed: int,
+        recipe: str,
+        *,
+        name: str = "graft",
+    ) -> "LiveRun":
+        """Find or make the child run of a recipe, and its parent, on an http(s) tracking server.
+
+        A run of the same recipe goes on, as after a training that was killed. `name` is the MLflow
+        experiment. Never raises.
+        """
+        live = cls()
+        if tracking_uri is None or not tracking_uri.startswith(SERVERS):
+            return live
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
+        with live._warning(tracking_uri):
+            runs = Runs(tracking_uri, name=name)
+            parent = runs.parent(experiment)
+            run = runs.child(experiment, mode, seed, recipe, parent.info.run_id)
+            if run.info.status != "RUNNING":
+                runs.client.update_run(run.info.run_id, "RUNNING")
+            live._steps = {metric: runs.steps(run, metric) for metric in run.data.metrics}
+            live._runs, live.run_id = runs, run.info.run_id
+        return live
+
+    @contextlib.contextmanager
+    def _warning(self, tracking_uri: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # no error of MLflow may stop a training
+            self.run_id = None
+            print(
+                f"warning: {without_secrets(tracking_uri)}: the MLflow server does not accept live "
+                f"metrics ({_first_line(error)}). Training continues without it.",
+                file=sys.stderr,
+            )
+
+    def log_epoch(self, step: int, metrics: Mapping) -> None:
+        """Log the finite numbers of one epoch; steps that were logged before stay as they are."""
+        if self.run_id is None or self._runs is None:
+            return
+        with self._warning(self._runs.tracking_uri):
+            now = int(time.time() * 1000)
+            rows = [
+                mlflow_module().entities.Metric(name, value, now, step)
+                for name, value in finite(metrics).items()
+                if step not in self._steps.setdefault(name, set())
+            ]
+            self._runs.client.log_batch(self.run_id, metrics=rows)
+            for row in rows:
+                self._steps[row.key].add(step)
+
+    def close(self, status: str = "FINISHED") -> None:
+        """Mark the run as `FINISHED`, `FAILED` or `KILLED` and log nothing more."""
+        if self.run_id is None or self._runs is None:
+            return
+        with self._warning(self._runs.tracking_uri):
+            self._runs.client.set_terminated(self.run_id, status)
+        self.run_id = None
+
+    def __enter__(self) -> "LiveRun":
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self.close("FINISHED" if kind is None else "FAILED")
