@@ -10,6 +10,8 @@ from graft.config import plan, stages
 from graft.config.read import read_config
 from graft.core.errors import GraftError
 
+BOTH = ["portraits_identity", "portraits_sex"]
+
 
 @pytest.fixture
 def shipped():
@@ -107,6 +109,41 @@ def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
             }.items()
         ),
         ("datasets.portraits.options", {"min_agee": 3}, "Did you mean min_age"),
+        *(
+            ("overviews", {"o": overview}, sentence)
+            for overview, sentence in (
+                ({"experiments": ["portraits_sx"]}, "o.experiments names .* mean portraits_sex"),
+                ({"experiments": []}, "overviews.o.experiments"),
+                ({"experiments": BOTH, "published": [{"label": "x", "value": 83}]}, "0.value"),
+                (
+                    {"experiments": BOTH, "published": [{"label": "x", "value": [0.9, 0.8]}]},
+                    "lower value",
+                ),
+                ({"experiments": BOTH, "published": [{"value": 0.9}]}, "0.label is missing"),
+            )
+        ),
+        *(
+            ("predict", predict, sentence)
+            for predict, sentence in (
+                ({}, "predict.pictures is missing"),
+                ({"experiment": "portraits_sex"}, "predict.pictures is missing"),
+                ({"pictures": "p"}, "exactly one of experiment"),
+                (
+                    {"pictures": "p", "experiment": "portraits_sex", "model": "m"},
+                    "exactly one of experiment",
+                ),
+                ({"pictures": "p", "experiment": "portrait_sex"}, "mean portraits_sex"),
+                (
+                    {"pictures": "p", "experiment": "portraits_identity"},
+                    "mode fine_tuning and seed 0, but experiments.portraits_identity lists the "
+                    "modes from_scratch and the seeds 0",
+                ),
+                (
+                    {"pictures": "p", "experiment": "portraits_sex", "seed": 9},
+                    "the seeds 0, 1, 2",
+                ),
+            )
+        ),
     ],
 )
 def test_each_mistake_gets_one_sentence(shipped, path, value, sentence):
@@ -289,3 +326,15 @@ def test_folders_of_an_experiment_that_is_only_predicted_with_are_packed_as_well
     assert plan.folders(resolve(shipped)) == []
     shipped["predict"] = {"pictures": "others", "experiment": "mine", "mode": "from_scratch"}
     assert plan.folders(resolve(shipped)) == [("mine", "mine.tar")]
+
+
+def test_an_overview_is_made_if_all_of_its_experiments_are_run(shipped):
+    shipped["overviews"] = {"o": {"experiments": BOTH}}
+    config = resolve(shipped)
+    assert plan.overviews(config) == ["o"]
+    own = resolve({**shipped, "run": ["portraits_sex"]})
+    assert plan.overviews(own) == ["o"]  # portraits_identity is run for its source
+    assert plan.overviews(resolve({**shipped, "run": ["portraits_identity"]})) == []
+    settings = stages.overview(config, "o")
+    assert [spec.name for spec in settings.experiments] == BOTH
+    assert settings.published == () and settings.title == "o"

@@ -1,7 +1,8 @@
-"""Figures and summary tables: what is in them, that nothing is cut off, and equal bytes."""
+"""Figures: what is in them, that nothing is cut off, and equal bytes."""
 
-import html.parser
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -9,15 +10,18 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from reporting_builders import RIGHT, pack_of_test_rows, result
 
 from graft.core.errors import GraftError
-from graft.reporting import tables
+from graft.reporting.figures import mistakes, style
 from graft.reporting.figures.confusion_matrices import confusion_matrices
 from graft.reporting.figures.contact_sheet import contact_sheet
 from graft.reporting.figures.dropped import dropped
 from graft.reporting.figures.learning_curves import learning_curves
 from graft.reporting.figures.mode_comparison import mode_comparison
 from graft.reporting.figures.style import in_order, mode_colour, save_svg
+from graft.reporting.plots import FIGURES
+from graft.reporting.results import Samples
 
 MODES = ["fine_tuning", "from_scratch", "feature_extraction"]  # not in the order drawn
 
@@ -74,7 +78,7 @@ def _all_figures():
     matrix = np.array([[30, 5], [4, 61]])
     many = [f"Person_{number:03d}" for number in range(100)]
     diagonal = dict.fromkeys(MODES, 5 * np.eye(100))
-    mistakes = ["A_Long_Name_0001\ntrue female, said male 99.9 %"] * 10
+    titles = ["A_Long_Name_0001\ntrue female, predicted male 99.9 %"] * 10
     drops = {"structure": {"no_label": 12, "bad_age": 3, "no_face": 0}, "crop": {}}
     head = {"fine_tuning": "feature_extraction"}
     return {
@@ -82,7 +86,7 @@ def _all_figures():
         "confusion": confusion_matrices(dict.fromkeys(MODES, matrix), ["female", "male"]),
         "confusion100": confusion_matrices(diagonal, many),
         "comparison": mode_comparison(_comparison()),
-        "sheet": contact_sheet(_pictures(10), mistakes, title="mistakes"),
+        "sheet": contact_sheet(_pictures(10), titles, title="mistakes"),
         "dropped": dropped(drops, {"structure": 985, "crop": 985}),
     }
 
@@ -148,7 +152,7 @@ def test_learning_curves_show_every_seed_and_the_end_of_the_warm_up():
     for line in tuning.lines[7:]:
         assert line.get_xdata().min() == 1
     assert scratch.get_ylim() == tuning.get_ylim()
-    assert "tuning begins" in _texts(figure)
+    assert "fine-tuning begins" in _texts(figure)
 
 
 def test_learning_curves_of_another_metric_and_of_one_epoch():
@@ -157,7 +161,7 @@ def test_learning_curves_of_another_metric_and_of_one_epoch():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "balanced accuracy"]
     assert len(figure.axes[1].lines) == 1  # its training value was not recorded
     assert figure.axes[1].lines[0].get_marker() == "."
-    assert "tuning begins" not in _texts(figure)
+    assert "fine-tuning begins" not in _texts(figure)
 
 
 def test_a_loss_that_exploded_once_does_not_flatten_the_rest():
@@ -169,9 +173,9 @@ def test_a_loss_that_exploded_once_does_not_flatten_the_rest():
 
 
 def test_a_history_without_its_metric_is_refused():
-    with pytest.raises(GraftError, match="mode 'a' lacks the column val_auroc"):
+    with pytest.raises(GraftError, match="of a: the column val_auroc is missing"):
         learning_curves({"a": [_history(3)]}, metric="auroc")
-    with pytest.raises(GraftError, match="mode 'a' lacks any epoch"):
+    with pytest.raises(GraftError, match="of a: there is no epoch"):
         learning_curves({"a": [_history(0)]})
 
 
@@ -195,7 +199,7 @@ def test_a_large_confusion_matrix_has_no_cell_text_and_few_names():
     assert not any(axes.texts for axes in panels)
     assert len(panels[0].get_xticks()) <= 15
     assert bar.get_ylabel() == "share of the true class"
-    with pytest.raises(GraftError, match="mode 'a' is \\(2, 2\\) for 3 classes"):
+    with pytest.raises(GraftError, match="of a: the confusion matrix is \\(2, 2\\) for 3"):
         confusion_matrices({"a": np.eye(2)}, ["a", "b", "c"])
 
 
@@ -235,10 +239,21 @@ def test_contact_sheet_has_a_cell_per_picture():
     corners = {tuple(np.round(axes.get_position(original=True).p0, 6)) for axes in figure.axes}
     assert len({x for x, _ in corners}) == 4
     assert len({y for _, y in corners}) == 3
-    with pytest.raises(GraftError, match="at least one picture"):
-        contact_sheet([])
-    with pytest.raises(GraftError, match="10 pictures but 1 titles"):
-        contact_sheet(pictures, ["one"])
+
+
+def test_the_most_confident_mistakes_are_shown_or_their_absence(tmp_path):
+    pack = pack_of_test_rows(tmp_path / "test-00.h5")
+    samples = Samples({}, {}, {}, [], [pack])
+    right = replace(result(tmp_path / "right.csv", RIGHT), gathered=samples)
+    assert _texts(mistakes.draw(right)) == ["No mistakes on the test rows."]
+    wrong = replace(result(tmp_path / "wrong.csv", RIGHT[::-1]), gathered=samples)
+    titles = [text.split("\n") for text in _texts(mistakes.draw(wrong))]
+    assert [lines[1:] for lines in titles if len(lines) > 1] == [
+        ["p as n", "90 %"],
+        ["n as p", "80 %"],
+        ["n as p", "70 %"],
+        ["p as n", "60 %"],
+    ]
 
 
 def test_dropped_shows_every_reason_and_what_was_kept():
@@ -253,85 +268,30 @@ def test_dropped_shows_every_reason_and_what_was_kept():
     assert second.get_yticklabels()[0].get_text() == "nothing dropped"
 
 
-def _metrics():
-    """mode -> seed -> metrics, of two modes and two seeds (one for the second)."""
-    run = {"n": 100, "majority_baseline": 0.77, "auroc": None, "log_loss": 0.4567}
-    interval = {"accuracy": [0.75, 0.85], "auroc": None}
-    return {
-        "from_scratch": {
-            1: run | {"accuracy": 0.9, "intervals": interval},
-            0: run | {"accuracy": 0.8, "intervals": interval},
-        },
-        "<b>&mode": {0: run | {"accuracy": 1.0}},
-    }
+LAYERS = [f"freeze_conv{b}_{k}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, n + 1)]
 
 
-def test_summary_table_has_a_row_per_run_and_per_mean(tmp_path):
-    comparison = _comparison(["from_scratch"])
-    table = tables.summary_table(_metrics(), comparison)
-    assert list(zip(table["mode"], table["seed"], strict=True)) == [
-        ("from_scratch", "0"),
-        ("from_scratch", "1"),
-        ("from_scratch", "mean"),
-        ("<b>&mode", "0"),
-        ("<b>&mode", "mean"),
+def test_modes_that_freeze_layers_stand_in_order_of_depth_and_differ_from_their_neighbours():
+    modes = ["fine_tuning", "freeze_block3", *reversed(LAYERS), "freeze_stem", "from_scratch"]
+    assert in_order(modes) == [
+        "from_scratch",
+        "freeze_stem",
+        *LAYERS[:7],
+        "freeze_block3",
+        *LAYERS[7:],
+        "fine_tuning",
     ]
-    assert table["accuracy"].tolist() == pytest.approx([0.8, 0.9, 0.85, 1, 1])
-    assert table["accuracy_low"].tolist() == pytest.approx(
-        [0.75, 0.75, 0.65, np.nan, np.nan], nan_ok=True
-    )
-    assert table["accuracy_std"].tolist() == pytest.approx(
-        [np.nan, np.nan, 0.1 / np.sqrt(2), np.nan, np.nan], nan_ok=True
-    )
-    assert table["auroc"].isna().all()
-    tables.write_csv(table, tmp_path / "summary.csv")
-    read = pd.read_csv(tmp_path / "summary.csv", dtype={"seed": str})
-    pd.testing.assert_frame_equal(read, table, check_dtype=False)
-
-
-class _Page(html.parser.HTMLParser):
-    """The tags of a page and the text of its table's cells."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.cells, self.outside = [], [], []
-        self.feed(text)
-        self.cells = [cell.strip() for cell in self.cells]
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.outside += [value for name, value in attrs if name in {"src", "href"}]
-        if tag in {"td", "th"}:
-            self.cells.append("")
-
-    def handle_data(self, data):
-        if self.cells:
-            self.cells[-1] += data
-
-
-def test_summary_page_is_escaped_and_stands_alone(tmp_path):
-    table = tables.summary_table(_metrics(), _comparison(["from_scratch"]))
-    verdicts = ["a beats b by 9.1 points [6.0, 12.3]", "<script>alert(1)</script>"]
-    path = tmp_path / "summary.html"
-    tables.write_html(table, verdicts, path, "faces <1>", ["a & b had not converged"])
-    text = path.read_text(encoding="utf-8")
-    page = _Page(text)
-    assert not {"script", "link", "img", "b"} & set(page.tags)
-    assert page.outside == []
-    assert "url(" not in text and "@import" not in text
-    assert "<title>faces &lt;1&gt;</title>" in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert "a &amp; b had not converged" in text
-    assert "80.0 [75.0, 85.0]" in page.cells
-    assert "85.0 ± 7.1 [65.0, 74.0]" in page.cells
-    assert "0.457" in page.cells
-    assert "–" in page.cells  # the AUROC that could not be computed
-    assert "<b>&mode" in page.cells
-    before = path.read_bytes()
-    tables.write_html(table, verdicts, path, "faces <1>", ["a & b had not converged"])
-    assert path.read_bytes() == before
+    colours = [mode_colour(mode) for mode in LAYERS]
+    assert all(len(set(colours[i : i + 3])) == 3 for i in range(len(colours) - 2))
 
 
 def test_a_dollar_is_a_dollar(tmp_path):
     figure = confusion_matrices({"a": np.eye(2)}, ["$5 to $6", r"$\foo$"])
     save_svg(figure, tmp_path / "figure.svg")
+
+
+def test_every_caption_has_a_figure_of_its_name():
+    captions = sorted(path.stem for path in Path(style.__file__).parent.glob("*.rst"))
+    assert len(captions) >= 6
+    for name in captions:
+        assert callable(FIGURES[name])

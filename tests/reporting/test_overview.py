@@ -1,4 +1,4 @@
-"""Overviews: experiments side by side, paired without a look at the test figures; inference.txt."""
+"""Overviews: which experiments are compared, on which samples, and what the page shows."""
 
 import copy
 import json
@@ -8,33 +8,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from conftest import SCHEMA, SHIPPED, TRAIN
+from conftest import SHIPPED, TRAIN
 from matplotlib.text import Text
 from project import Project, planned
 
-from graft.config import checks as configs
 from graft.config import stages
+from graft.config.models import Evaluate, PublishedFigure
+from graft.config.read import read_config
+from graft.config.stages import OverviewSettings, ShownExperiment
 from graft.core import files, seals
-from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
-from graft.evaluation.predictions import (
-    predictions_frame,
-    read_predictions,
-    write_inference,
-    write_predictions,
-)
+from graft.evaluation.predictions import predictions_frame, write_predictions
 from graft.reporting import overview as overviews
-from graft.reporting import tables as summaries
-from graft.reporting import verify
+from graft.reporting import tables, verify
 from graft.reporting.figures.overview import overview_figure
-from graft.reporting.figures.style import in_order, mode_colour
 
 OPTIONS = {"metric": "accuracy", "resamples": 200, "level": 0.95, "seed": 0}
 TRUE = np.arange(10) % 2
 PUBLISHED = [
-    {"label": "Doe <1>", "value": 0.83, "note": "other & people"},
-    {"label": "on a blog", "value": [0.7, 0.76]},
+    PublishedFigure(label="Doe <1>", value=0.83, note="other & people"),
+    PublishedFigure(label="on a blog", value=(0.7, 0.76)),
 ]
+DATASET = stages.structure(read_config(SHIPPED), "portraits")
 
 
 def predictions(right, *, names="s", classes=("f", "m")):
@@ -47,7 +42,7 @@ def predictions(right, *, names="s", classes=("f", "m")):
 def experiment(folder, name, modes, *, names="s", train=None):
     """The files that an experiment leaves, sealed: mode -> (right per seed, val figure).
 
-    `train` overrides training settings, those of a mode under its name. Returns the spec.
+    `train` overrides training settings, those of a mode under its name.
     """
     train = train or {}
     for mode, (right, val) in modes.items():
@@ -64,7 +59,7 @@ def experiment(folder, name, modes, *, names="s", train=None):
                 "wildcards": {"experiment": name, "mode": mode, "seed": str(seed)},
                 "inputs": {},
                 "settings": {
-                    "architecture": "vgg_mini",
+                    "backbone": {"architecture": "vgg_mini"},
                     "mode": mode,
                     "cut": "image",
                     "train": {**TRAIN, "epochs": 2, **train.get(mode, train.get("*", {}))},
@@ -85,7 +80,7 @@ def experiment(folder, name, modes, *, names="s", train=None):
             seal(run / "fit.json", {"history": run / "history.csv"}, recipe, fit)
             measured = metrics.measure(frame, **figure)
             seal(run / "metrics.json", {"predictions": run / "predictions.csv"}, recipe, measured)
-    return {"name": name, "title": f"On {name}", "source": "src", "dataset": {"name": "d"}}
+    return ShownExperiment(name=name, title=f"On {name}", source="src", dataset=DATASET)
 
 
 def seal(path, outputs, recipe, results, inputs=None):
@@ -98,7 +93,7 @@ def read(folder, experiments):
     runs = [
         run
         for spec in experiments
-        for run in sorted((folder / "results/experiments" / spec["name"]).glob("*/*"))
+        for run in sorted((folder / "results/experiments" / spec.name).glob("*/*"))
     ]
     roles = {
         "fits": ("history.csv", "fit.json"),
@@ -109,10 +104,18 @@ def read(folder, experiments):
     return inputs, records
 
 
+def settings(experiments, published=(), **options):
+    return OverviewSettings(
+        title="An overview",
+        experiments=tuple(experiments),
+        published=tuple(published),
+        evaluate=Evaluate(**{**OPTIONS, **options}),
+    )
+
+
 def overview(folder, experiments, published=(), **options):
-    findings = overviews.gather(*read(folder, experiments))
-    spec = {"title": "Side by side", "experiments": experiments, "published": published}
-    return overviews.overview(findings, **spec, **{**OPTIONS, **options})
+    results = overviews.gather(*read(folder, experiments))
+    return overviews.overview(results, settings(experiments, published, **options))
 
 
 # On test rows fine_tuning of `a` is the best of all, but validation prefers its from_scratch.
@@ -144,8 +147,8 @@ def test_golden_values_of_a_small_overview(two, tmp_path):
 
 def test_figures_and_intervals_are_those_of_the_experiments_own_comparison(two):
     for metric in ("accuracy", "balanced_accuracy"):
-        tables = {m: dict(enumerate(map(predictions, right))) for m, (right, _) in A.items()}
-        own = compare.compare(tables, **{**OPTIONS, "metric": metric})
+        frames = {m: dict(enumerate(map(predictions, right))) for m, (right, _) in A.items()}
+        own = compare.compare(frames, **{**OPTIONS, "metric": metric})
         found = {row["mode"]: row["test"][metric] for row in two["rows"][:2]}
         assert found == own["modes"]
 
@@ -159,7 +162,7 @@ def test_what_is_paired_is_chosen_by_name_or_on_validation(two):
         ("from_scratch of a", "from_scratch of b"): (0.0, False),
     }
     assert two["notes"] == [
-        "All figures are of the same test samples: a and b (10 samples).",
+        "All experiments have the same test samples: a and b (10 samples).",
         "Best on validation, by accuracy: from_scratch in a and fine_tuning in b.",
     ]
 
@@ -174,8 +177,8 @@ def test_one_mode_that_is_best_in_both_is_paired_once(tmp_path):
 @pytest.mark.parametrize(
     ("names", "pairs", "sentence"),
     [
-        ("tu", 0, "different test sets and are not compared: a (10 samples); b (10 samples)."),
-        ("ttu", 1, "compared within each of them only: a and b (10 samples); c (10 samples)."),
+        ("tu", 0, "so the experiments are not compared: a (10 samples); b (10 samples)."),
+        ("ttu", 1, "only where their test sets are equal: a and b (10 samples); c (10 samples)."),
     ],
 )
 def test_figures_of_different_test_sets_are_not_compared(tmp_path, names, pairs, sentence):
@@ -200,11 +203,13 @@ def test_only_what_differs_is_told_and_per_mode_where_modes_differ(tmp_path):
     plain = experiment(tmp_path, "a", A)
     rates = {"fine_tuning": {"lr": 0.5, "tune": {"lr": [0.1, 0.5]}}, "*": {"lr": 0.25}}
     tuned = experiment(tmp_path, "b", {**B, "feature_extraction": ([5, 5], 0.1)}, train=rates)
-    tuned["dataset"] = {"name": "d", "split": {"seed": 1}}
+    split = DATASET.split.model_copy(update={"seed": 1})
+    dataset = DATASET.model_copy(update={"split": split})
+    tuned = tuned.model_copy(update={"dataset": dataset})
     found = overview(tmp_path, [plain, tuned])["differences"]
     assert {row["key"]: (row["values"]["a"], row["values"]["b"]) for row in found} == {
         "modes": ("fine_tuning, from_scratch", "feature_extraction, fine_tuning, from_scratch"),
-        "dataset.split.seed": ("–", "1"),
+        "dataset.split.seed": (str(DATASET.split.seed), "1"),
         "train.lr": ("0.01", "feature_extraction, from_scratch: 0.25; fine_tuning: 0.5"),
         "train.tune.lr": ("–", "feature_extraction, from_scratch: –; fine_tuning: [0.1, 0.5]"),
     }
@@ -231,7 +236,7 @@ def test_a_run_that_learnt_nothing_is_told_with_its_experiment(tmp_path):
 
 def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
     table = overviews.table(two)
-    summaries.write_csv(table, tmp_path / "overview.csv")
+    tables.write_csv(table, tmp_path / "overview.csv")
     read_again = pd.read_csv(tmp_path / "overview.csv").set_index(["experiment", "mode"])
     row = read_again.loc["b", "fine_tuning"]
     assert row[["accuracy", "val_accuracy", "n", "seeds"]].tolist() == [0.7, 0.9, 10, 2]
@@ -251,9 +256,9 @@ def test_the_figure_shows_every_mode_validation_majority_and_published_figures(t
     figure, texts = drawn(found)
     axes, words = figure.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    # From the top down: as in_order has them, then the published ones.
+    # From the top down: in the order of `in_order`, then the published results.
     assert labels == ["from_scratch", "fine_tuning"] * 2 + ["Doe <1>", "on a blog"]
-    assert {"On a [vgg_mini]", "Published, not comparable unless said"} <= set(texts)
+    assert {"On a [vgg_mini]", "Published (not comparable unless stated)"} <= set(texts)
     bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
     assert bars == [0.8, 0.7, 0.6, 0.9]
     hollow = [
@@ -263,8 +268,8 @@ def test_the_figure_shows_every_mode_validation_majority_and_published_figures(t
     assert "70 to 76 %" in texts
     majority = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert [list(line.get_xdata()) for line in majority] == [[0.5, 0.5]] * 2
-    (told,) = words.texts
-    assert "same test samples" in told.get_text()
+    (sentences,) = words.texts
+    assert "same test samples" in sentences.get_text()
     box, page = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page[0] and box.y1 <= page[1]
 
@@ -288,27 +293,28 @@ def test_one_experiment_can_stand_beside_published_figures_alone(tmp_path):
     assert found["experiments"][0]["majority_baseline"] == 0.5
     _, texts = drawn(found)
     assert "83 %" in texts
-    summaries.write_overview(found, tmp_path / "overview.html")
+    tables.write_overview(found, tmp_path / "overview.html")
     page = (tmp_path / "overview.html").read_text(encoding="utf-8")
-    assert "What differs" not in page and "compared" not in page
+    assert "Settings that differ" not in page and "Verdicts" not in page
 
 
 def test_the_page_is_escaped_and_stands_alone(tmp_path):
     specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
-    specs[0]["title"] = "<b>&"
-    specs[1]["dataset"] = {"name": "e"}
+    specs[0] = specs[0].model_copy(update={"title": "<b>&"})
+    merged = DATASET.model_copy(update={"merged": True})
+    specs[1] = specs[1].model_copy(update={"dataset": merged})
     found = overview(tmp_path, specs, PUBLISHED)
-    summaries.write_overview(found, tmp_path / "overview.html")
+    tables.write_overview(found, tmp_path / "overview.html")
     page = (tmp_path / "overview.html").read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img|b)\b|src=|href=|url\(|@import", page)
     assert "&lt;b&gt;&amp;" in page and "Doe &lt;1&gt;" in page and "other &amp; people" in page
-    assert "70 to 76" in page and "dataset.name" in page and "prefers-color-scheme" in page
+    assert "70 to 76" in page and "dataset.merged" in page and "prefers-color-scheme" in page
     assert "80.0 <small>+30.0</small>" in page  # validation, and how far it is above the test
     for pair in found["pairs"]:
         assert pair["verdict"] in page
 
 
-def test_verification_makes_an_overview_again_from_fits_and_predictions(tmp_path):
+def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path):
     specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
     inputs, _ = read(tmp_path, specs)
     listed = {
@@ -318,55 +324,21 @@ def test_verification_makes_an_overview_again_from_fits_and_predictions(tmp_path
         ]
         for (role, paths), name in zip(inputs.items(), ("fit.json", "metrics.json"), strict=True)
     }
-    spec = {"title": "t", "experiments": specs, "published": PUBLISHED, **OPTIONS}
-    recipe = {"wildcards": {"overview": "o"}, "inputs": listed, "settings": spec}
+    chosen = settings(specs, PUBLISHED)
+    recipe = {"wildcards": {"overview": "o"}, "inputs": listed, "settings": chosen.recipe()}
     digests = {role: [files.sha256(path) for path in paths] for role, paths in inputs.items()}
     folder = tmp_path / "results/overviews/o"
     folder.mkdir(parents=True)
-    found = overviews.overview(overviews.gather(*read(tmp_path, specs)), **spec)
+    found = overviews.overview(overviews.gather(*read(tmp_path, specs)), chosen)
     seal(folder / "overview.seal.json", {}, recipe, found, digests)
     assert list(verify.verify_results(tmp_path / "results")) == []
     found["rows"][0]["test"]["accuracy"]["mean"] = 0.99
     seal(folder / "overview.seal.json", {}, recipe, found, digests)
     (problem,) = verify.verify_results(tmp_path / "results")
-    assert "rows is not what comes out of the fits and predictions again" in problem.sentence
+    assert "rows differs from the value recomputed" in problem.sentence
     (tmp_path / "results/experiments/a/fine_tuning/0/history.csv").unlink()
-    told = [p.sentence for p in verify.verify_results(tmp_path / "results")]
-    assert any("history.csv: the file is missing" in sentence for sentence in told)
-
-
-def with_overview(**overview):
-    config = copy.deepcopy(SHIPPED)
-    config["overviews"] = {"o": overview}
-    return configs.resolve(config, SCHEMA)
-
-
-BOTH = ["portraits_identity", "portraits_sex"]
-
-
-def test_an_overview_is_made_if_all_of_its_experiments_are_run():
-    config = with_overview(experiments=BOTH)
-    assert stages.overviews(config) == ["o"]
-    assert stages.overviews(config | {"run": ["portraits_sex"]}) == ["o"]  # run for its source
-    assert stages.overviews(config | {"run": ["portraits_identity"]}) == []
-    told = stages.overview(config, "o")
-    assert [spec["name"] for spec in told["experiments"]] == BOTH
-    assert told["published"] == [] and told["title"] == "o"
-
-
-@pytest.mark.parametrize(
-    ("overview", "sentence"),
-    [
-        ({"experiments": ["portraits_sx"]}, "o.experiments names .* did you mean portraits_sex"),
-        ({"experiments": []}, "overviews.o.experiments is not valid"),
-        ({"experiments": BOTH, "published": [{"label": "x", "value": 83}]}, "published.0.value"),
-        ({"experiments": BOTH, "published": [{"label": "x", "value": [0.9, 0.8]}]}, "lower value"),
-        ({"experiments": BOTH, "published": [{"value": 0.9}]}, "published.0.label is missing"),
-    ],
-)
-def test_a_wrong_overview_is_told_in_one_sentence(overview, sentence):
-    with pytest.raises(GraftError, match=sentence):
-        with_overview(**overview)
+    sentences = [p.sentence for p in verify.verify_results(tmp_path / "results")]
+    assert any("history.csv: the file is missing" in sentence for sentence in sentences)
 
 
 def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
@@ -376,37 +348,7 @@ def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
     alone = planned(project.dry_run("all_overview"))
     assert set(plan) - set(alone) == {"compare", "plots", "track"}
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(json.dumps({"run": BOTH[:1]}))
+    overlay.write_text(json.dumps({"run": ["portraits_identity"]}))
     project.overlays.append(overlay)
     assert "overview" not in planned(project.dry_run())
     assert set(planned(project.dry_run("all_overview"))) == {"all_overview"}
-
-
-def test_inference_lists_confidences_and_the_true_class_in_the_rows_order(tmp_path):
-    confidences = [[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3], [1e-9, 0, 1]]
-    frame = predictions_frame(list("xyz"), list("ggg"), [1, 0, 2], confidences, ["b", "a", "01"])
-    write_predictions(tmp_path / "predictions.csv", frame)
-    written = read_predictions(tmp_path / "predictions.csv")
-    write_inference(tmp_path / "inference.txt", written)
-    assert (tmp_path / "inference.txt").read_text() == (
-        "[0.250000, 0.750000, 0.000000], 1\n"
-        "[0.333333, 0.333333, 0.333333], 0\n"
-        "[0.000000, 0.000000, 1.000000], 2\n"
-    )
-
-
-LAYERS = [f"freeze_conv{b}_{k}" for b, n in enumerate((2, 2, 3, 3, 3), 1) for k in range(1, n + 1)]
-
-
-def test_modes_that_freeze_layers_stand_in_order_of_depth_and_differ_from_their_neighbours():
-    modes = ["fine_tuning", "freeze_block3", *reversed(LAYERS), "freeze_stem", "from_scratch"]
-    assert in_order(modes) == [
-        "from_scratch",
-        "freeze_stem",
-        *LAYERS[:7],
-        "freeze_block3",
-        *LAYERS[7:],
-        "fine_tuning",
-    ]
-    colours = [mode_colour(mode) for mode in LAYERS]
-    assert all(len(set(colours[i : i + 3])) == 3 for i in range(len(colours) - 2))

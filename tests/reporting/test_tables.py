@@ -1,119 +1,93 @@
-"""Reports: what they say of runs that found nothing to show, or saw unequal views."""
+"""Tables: a row per run and per mean, as CSV and as a page that needs no other file."""
 
-from dataclasses import replace
+import html.parser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from graft.core import hdf5
-from graft.core.errors import GraftError
-from graft.evaluation import metrics
-from graft.evaluation.predictions import predictions_frame, write_predictions
-from graft.images import packs
-from graft.reporting import plots, results
-from graft.reporting.figures import mistakes
-from graft.reporting.results import Results, Samples
+from graft.reporting import tables
 
-RIGHT = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+COMPARISON = {
+    "metric": "accuracy",
+    "modes": {"from_scratch": {"mean": 0.7, "std": 0.01, "low": 0.65, "high": 0.74}},
+}
 
 
-def finding(path, confidences, *, cut="image", shift=0.0, mode="fine_tuning", loss=0.5):
-    """One mode's findings on four test rows."""
-    frame = predictions_frame(list("abcd"), list("wxyz"), [0, 1, 0, 1], confidences, ["n", "p"])
-    write_predictions(path, frame)
-    history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
-    history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
-    settings = {"train": {"epochs": 2, "augment": {"shift": shift}}}
-    fit = {
-        "cut": cut,
-        "select": "accuracy",
-        "stopped_early": True,
-        "tuning": [{}],
-        "warm_up": None,
-        "seal": {"recipe": {"settings": settings}},
+def _metrics():
+    """mode -> seed -> metrics, of two modes and two seeds (one for the second)."""
+    run = {"n": 100, "majority_baseline": 0.77, "auroc": None, "log_loss": 0.4567}
+    interval = {"accuracy": [0.75, 0.85], "auroc": None}
+    return {
+        "from_scratch": {
+            1: run | {"accuracy": 0.9, "intervals": interval},
+            0: run | {"accuracy": 0.8, "intervals": interval},
+        },
+        "<b>&mode": {0: run | {"accuracy": 1.0}},
     }
-    measured = metrics.classification_metrics([0, 1, 0, 1], confidences, ["n", "p"])
-    run = (mode, 0)
-    return Results({run: fit}, {run: history}, {run: measured}, {run: path}, {})
 
 
-@pytest.fixture
-def pack(tmp_path):
-    path = tmp_path / "test-00.h5"
-    with hdf5.create(path, {}) as file:
-        hdf5.write(file, "images", np.zeros((4, 8, 8, 3), np.uint8))
-        packs.write_labels(file, [0, 1, 0, 1], list("abcd"), list("wxyz"), ["n", "p"])
-    return path
-
-
-def with_packs(found, pack):
-    return replace(found, gathered=Samples({}, {}, {}, [], [pack]))
-
-
-def texts(figure):
-    found = [text.get_text() for text in figure.texts]
-    return found + [text.get_text() for axes in figure.axes for text in axes.texts]
-
-
-def test_the_most_confident_mistakes_are_shown_and_their_absence_is_told(tmp_path, pack):
-    right = finding(tmp_path / "right.csv", RIGHT)
-    assert texts(mistakes.draw(with_packs(right, pack))) == ["No mistakes on the test rows."]
-    wrong = finding(tmp_path / "wrong.csv", RIGHT[::-1])
-    told = [text.split("\n") for text in texts(mistakes.draw(with_packs(wrong, pack)))]
-    assert [lines[1:] for lines in told if len(lines) > 1] == [
-        ["p as n", "90 %"],
-        ["n as p", "80 %"],
-        ["n as p", "70 %"],
-        ["p as n", "60 %"],
+def test_summary_table_has_a_row_per_run_and_per_mean(tmp_path):
+    table = tables.summary_table(_metrics(), COMPARISON)
+    assert list(zip(table["mode"], table["seed"], strict=True)) == [
+        ("from_scratch", "0"),
+        ("from_scratch", "1"),
+        ("from_scratch", "mean"),
+        ("<b>&mode", "0"),
+        ("<b>&mode", "mean"),
     ]
-
-
-def test_runs_that_learnt_nothing_or_saw_other_views_are_told(tmp_path):
-    plain = finding(tmp_path / "a.csv", RIGHT, cut="avgpool", mode="feature_extraction")
-    assert plots.warnings(plain) == []
-    shifted = finding(tmp_path / "b.csv", np.tile([0.9, 0.1], (4, 1)), shift=0.1)
-    both = Results(
-        *(
-            {**getattr(plain, name), **getattr(shifted, name)}
-            for name in ("fits", "histories", "metrics", "predictions")
-        ),
-        {},
+    assert table["accuracy"].tolist() == pytest.approx([0.8, 0.9, 0.85, 1, 1])
+    assert table["accuracy_low"].tolist() == pytest.approx(
+        [0.75, 0.75, 0.65, np.nan, np.nan], nan_ok=True
     )
-    told = plots.warnings(both)
-    assert len(told) == 2 and "learned nothing" in told[0] and "different views" in told[1]
-    assert both.budget().startswith("Every mode chose on validation among 1 candidate(s)")
+    assert table["accuracy_std"].tolist() == pytest.approx(
+        [np.nan, np.nan, 0.1 / np.sqrt(2), np.nan, np.nan], nan_ok=True
+    )
+    assert table["auroc"].isna().all()
+    tables.write_csv(table, tmp_path / "summary.csv")
+    read = pd.read_csv(tmp_path / "summary.csv", dtype={"seed": str})
+    pd.testing.assert_frame_equal(read, table, check_dtype=False)
 
 
-def test_a_collapsed_run_is_told_and_one_that_keeps_its_last_epoch_goes_by_accuracy(tmp_path):
-    found = finding(tmp_path / "a.csv", np.tile([1.0, 0.0], (4, 1)), loss=[7.9, 8.1])
-    (fit,) = found.fits.values()
-    fit |= {"select": "last", "stopped_early": False}
-    (told,) = plots.warnings(found)
-    assert told.startswith("fine_tuning, seed 0, has collapsed: its accuracy (50.0 %) is not")
-    found.histories["fine_tuning", 0]["val_accuracy"] = [0.8, 0.9]
-    assert "its best val_accuracy (90.0 %) came in the last" in plots.warnings(found)[0]
+class _Page(html.parser.HTMLParser):
+    """The tags of a page and the text of its table's cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.cells, self.outside = [], [], []
+        self.feed(text)
+        self.cells = [cell.strip() for cell in self.cells]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.outside += [value for name, value in attrs if name in {"src", "href"}]
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
 
 
-STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "splits": {"test": {"n": 5}}}
-FACES = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
-
-
-@pytest.mark.parametrize(
-    ("faces", "packed", "predicted", "lost"),
-    [
-        (FACES, 4, 4, None),
-        ({"test-00": {**FACES["test-00"], "kept": 3}}, 4, 4, "kept and dropped crops"),
-        (FACES, 3, 3, "packed pictures"),
-        (FACES, 4, 3, "predictions"),
-    ],
-)
-def test_a_lost_sample_is_noticed_wherever_it_is_lost(faces, packed, predicted, lost):
-    def check():
-        results.check(STRUCTURE, faces, {"test-00": {"rows": packed}}, {"m 0": predicted}, "x")
-
-    if lost is None:
-        check()
-    else:
-        with pytest.raises(GraftError, match=lost):
-            check()
+def test_summary_page_is_escaped_and_stands_alone(tmp_path):
+    table = tables.summary_table(_metrics(), COMPARISON)
+    verdicts = ["a beats b by 9.1 points [6.0, 12.3]", "<script>alert(1)</script>"]
+    path = tmp_path / "summary.html"
+    sentences = {"verdicts": verdicts, "warnings": ["a & b had not converged"], "notes": ["<i>"]}
+    tables.write_summary(table, path, title="faces <1>", **sentences)
+    text = path.read_text(encoding="utf-8")
+    page = _Page(text)
+    assert not {"script", "link", "img", "b", "i"} & set(page.tags)
+    assert page.outside == []
+    assert "url(" not in text and "@import" not in text
+    assert "<title>faces &lt;1&gt;</title>" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "a &amp; b had not converged" in text
+    assert "80.0 [75.0, 85.0]" in page.cells
+    assert "85.0 ± 7.1 [65.0, 74.0]" in page.cells
+    assert "0.457" in page.cells
+    assert "–" in page.cells  # the AUROC that could not be computed
+    assert "<b>&mode" in page.cells
+    before = path.read_bytes()
+    tables.write_summary(table, path, title="faces <1>", **sentences)
+    assert path.read_bytes() == before

@@ -65,7 +65,7 @@ class _Figure(NamedTuple):
 class _Section(NamedTuple):
     anchor: str
     heading: str
-    count: int
+    pictures: int
     note: str
     figures: Iterator[_Figure]
 

@@ -148,10 +148,8 @@ def others(folder: Path) -> dict[str, int]:
         counts["hidden"] += sum(name.startswith(".") for name in [*folders, *names])
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".") and not is_picture(name)]
-        endings = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
-        counts.update(
-            ending.decode(errors="replace") or "without an extension" for ending in endings
-        )
+        extensions = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
+        counts.update(e.decode(errors="replace") or "without an extension" for e in extensions)
     return {kind: number for kind, number in sorted(counts.items()) if number}
 
 

@@ -123,8 +123,8 @@ class Results:
         return [
             self.budget(),
             *(
-                f"{mode} starts from the head of {head}, and so from that mode's candidates as well "
-                "(LP-FT: linear probing, then fine-tuning; Kumar et al., 2022)."
+                f"{mode} starts from the head of {head}, which was chosen in the same way (LP-FT: "
+                "linear probing, then fine-tuning; Kumar et al., 2022)."
                 for mode, head in self.warm_ups().items()
             ),
         ]

@@ -145,10 +145,10 @@ class Runs:
         if self._id is None:
             experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None:
-                folder = self._database and self._database.parent / "artifacts" / self._name
+                folder = self._database and f"{self._database.parent}/artifacts/{self._name}"
                 # Another job may make it at the same time.
                 with contextlib.suppress(mlflow_module().MlflowException):
-                    self.client.create_experiment(self._name, folder and str(folder))
+                    self.client.create_experiment(self._name, str(folder) if folder else None)
                 experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None or experiment.lifecycle_stage != "active":
                 number = experiment.experiment_id if experiment else "<id>"

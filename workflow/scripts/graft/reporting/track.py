@@ -78,14 +78,12 @@ def children(
 ) -> dict[experiments.Run, tuple[str, Record]]:
     """(mode, seed) -> the recipe's digest and the child run; `models` are the files to record."""
     return {
-        run: (results.fits[run]["seal"]["identity"], _child(results, run, models))
-        for run in results.fits
+        run: (fit["seal"]["identity"], _child(results, run, [models[run]] if run in models else []))
+        for run, fit in results.fits.items()
     }
 
 
-def _child(
-    results: Results, run: experiments.Run, models: Mapping[experiments.Run, Path]
-) -> Record:
+def _child(results: Results, run: experiments.Run, models: Sequence[Path]) -> Record:
     fit, measured = results.fits[run], results.metrics[run]
     seal = fit["seal"]
     return Record(

@@ -66,7 +66,7 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str
     upright = letters * 0.09 < side / count
     width = side * columns + 0.09 * letters + 0.5 + (not small)
     height = (side + 0.8 + (0.2 if upright else 0.09 * letters)) * rows
-    figure = new_figure(width, height, "compressed")
+    figure = new_figure(width, height, compress=True)
     grid = figure.subplots(rows, columns, squeeze=False)
     # With many classes most shares are small: a square-root scale keeps them visible.
     scale = Normalize(0, 1) if small else PowerNorm(0.5, 0, 1)

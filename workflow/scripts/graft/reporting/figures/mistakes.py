@@ -21,8 +21,9 @@ def draw(results: Results) -> Figure:
     pictures, titles = [], []
     for mode in results.modes:
         table = read_predictions(next(iter(results.of(mode, results.predictions).values())))
-        wrong = table[["sample_id", "true", "predicted"]][table["true"] != table["predicted"]]
-        wrong["confidence"] = table.filter(like="confidence_").max(axis=1)
+        confidence = table.filter(like="confidence_").max(axis=1)
+        answers = table[["sample_id", "true", "predicted"]].assign(confidence=confidence)
+        wrong = answers[table["true"] != table["predicted"]]
         for values in wrong.nlargest(MISTAKES, "confidence").to_numpy():
             sample, true, predicted, share = values
             pictures.append(rows.read(np.array([index[sample]]))[0])

@@ -13,12 +13,13 @@ import re
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, ParamSpec
+from typing import ParamSpec
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
@@ -112,13 +113,10 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def new_figure(
-    width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained"
-) -> Figure:
+def new_figure(width: float, height: float, *, compress: bool = False) -> Figure:
     """An empty figure (inches) whose layout keeps every label inside it."""
-    figure = Figure(figsize=(width, height), layout=layout)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr]
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, compress=compress)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def grid_shape(panels: int, most: int) -> tuple[int, int]:

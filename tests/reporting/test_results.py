@@ -1,0 +1,42 @@
+"""Results: every sample is counted, and how the modes were trained is stated."""
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+from reporting_builders import RIGHT, result
+
+from graft.core.errors import GraftError
+from graft.reporting.results import check_counts
+
+STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "splits": {"test": {"n": 5}}}
+CROPS = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("crops", "packed", "predicted", "lost"),
+    [
+        (CROPS, 4, 4, None),
+        ({"test-00": {**CROPS["test-00"], "kept": 3}}, 4, 4, "kept and dropped crops"),
+        (CROPS, 3, 3, "packed pictures"),
+        (CROPS, 4, 3, "predictions"),
+    ],
+)
+def test_a_lost_sample_is_noticed_wherever_it_is_lost(crops, packed, predicted, lost):
+    packs = {"test-00": {"rows": packed}}
+    refused = pytest.raises(GraftError, match=lost) if lost else contextlib.nullcontext()
+    with refused:
+        check_counts(STRUCTURE, crops, packs, {"m 0": predicted}, "x")
+
+
+def test_notes_state_the_candidates_and_which_mode_starts_from_a_trained_head(tmp_path):
+    probe = result(tmp_path / "a.csv", RIGHT, mode="feature_extraction")
+    tuned = result(tmp_path / "b.csv", RIGHT, warm_up="feature_extraction")
+    both = replace(probe, fits=probe.fits | tuned.fits)
+    budget, lp_ft = both.notes()
+    assert budget.startswith("Every mode was chosen on the validation samples among 1 candidate(s)")
+    assert lp_ft.startswith("fine_tuning starts from the head of feature_extraction")
+    assert "LP-FT" in lp_ft
+    tuned.fits["fine_tuning", 0]["tuning"] = [{}, {}]
+    assert "feature_extraction among 1 candidate(s)" in both.budget()
+    assert "fine_tuning among 2 candidate(s)" in both.budget()
