@@ -1,38 +1,26 @@
-"""The MLflow ledger: complete, idempotent, and never in the way of training."""
+"""Tracking in MLflow: complete, and the same however often it is done; old recipes stay."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from mlflow_client import URI, active, client, record, series, top
 
 from graft.core.errors import GraftError
 from graft.reporting import track
-from graft.reporting.track import ChildRun, Ledger, LiveRun
+from graft.reporting.runs import mlflow_module
+from graft.reporting.track import Record
 
-mlflow = track._mlflow()
+mlflow = mlflow_module()
 SCRIPTS = Path(track.__file__).parents[2]
-URI = "sqlite:///results/mlflow/mlflow.db"
-PARENT = {"params": {"dataset": "portraits_sex", "seeds": [1, 2]}, "tags": {"source": "faces"}}
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Every test runs in an empty working directory; no proxy, no impatience."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def history(epochs: int) -> pd.DataFrame:
@@ -44,61 +32,40 @@ def history(epochs: int) -> pd.DataFrame:
     )
 
 
-def child(mode="fine_tuning", seed=1, *, epochs=3, **changes) -> ChildRun:
-    model, note = Path("model.safetensors"), Path("fit.json")
-    model.write_bytes(b"weights")
-    note.write_text("{}")
+def child(
+    mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", model="model.safetensors", **changes
+):
+    """((mode, seed), (recipe, record)) of a child run, and its files."""
+    Path("model.safetensors").write_bytes(b"weights")
+    Path("fit.json").write_text("{}")
     about = {
-        "recipe": "r1",
-        "params": {"train": {"lr": 0.01, "steps": np.array([1, 2])}, "cut": "none", "half": True},
+        "params": {"train": {"lr": 0.01, "steps": [1, 2]}, "cut": "none", "half": True},
         "tags": {"device": "cpu"},
         "metrics": {"test": {"accuracy": 0.9, "matrix": [[1]], "auroc": None}},
         "history": history(epochs),
-        "model": model,
-        "artifacts": [note],
+        "files": {"": ["fit.json"], "model": [model]},
     }
-    return ChildRun(mode, seed, **(about | changes))
-
-
-def record(*children, uri=URI, parent=PARENT, experiment="faces"):
-    return Ledger(uri).record_experiment(experiment, parent=parent, children=children)
-
-
-def client(uri=f"{URI}"):
-    path = Path(uri.removeprefix("sqlite:///")).absolute()
-    uri = f"sqlite:///{path}" if uri.startswith("sqlite") else uri
-    return mlflow.MlflowClient(uri, registry_uri=uri)
-
-
-def series(uri, run_id, name) -> list[tuple[int, float]]:
-    return [(row.step, row.value) for row in client(uri).get_metric_history(run_id, name)]
-
-
-def active(uri=URI) -> dict[str, list[str]]:
-    """Ids of the active runs by key."""
-    found = {}
-    experiment = client(uri).get_experiment_by_name("graft").experiment_id
-    for run in client(uri).search_runs([experiment]):
-        found.setdefault(run.data.tags["graft.key"], []).append(run.info.run_id)
-    return found
+    return (mode, seed), (recipe, Record(**(about | changes)))
 
 
 def test_everything_of_an_experiment_is_recorded(home):
     before = mlflow.get_tracking_uri()
     Path("curve.svg").write_text("<svg/>")
-    parent = PARENT | {"metrics": {"gain": 9.1}, "plots": ["curve.svg"]}
+    parent = top(metrics={"gain": 9.1}, files={"plots": ["curve.svg"]})
     made = record(child(), child("from_scratch", 2), parent=parent)
 
     assert json.loads(json.dumps(made)) == made
     assert made["tracking_uri"] == URI
     assert set(made["children"]) == {"fine_tuning/1", "from_scratch/2"}
-    top = client().get_run(made["parent_run_id"])
-    assert top.info.experiment_id == made["experiment_id"]
-    assert (top.info.run_name, top.info.status) == ("faces", "FINISHED")
-    assert top.data.params == {"dataset": "portraits_sex", "seeds": "[1, 2]"}
-    assert top.data.metrics == {"gain": 9.1}
-    assert top.data.tags["graft.key"] == "faces" and top.data.tags["source"] == "faces"
-    plot = client().list_artifacts(top.info.run_id, "plots")
+    parent_run = client().get_run(made["parent_run_id"])
+    assert parent_run.info.experiment_id == made["experiment_id"]
+    assert (parent_run.info.run_name, parent_run.info.status) == ("faces", "FINISHED")
+    assert parent_run.data.params == {"dataset": "portraits_sex", "seeds": "[1, 2]"}
+    assert parent_run.data.metrics == {"gain": 9.1}
+    assert (
+        parent_run.data.tags["graft.key"] == "faces" and parent_run.data.tags["source"] == "faces"
+    )
+    plot = client().list_artifacts(parent_run.info.run_id, "plots")
     assert [found.path for found in plot] == ["plots/curve.svg"]
 
     run = client().get_run(made["children"]["fine_tuning/1"])
@@ -113,7 +80,8 @@ def test_everything_of_an_experiment_is_recorded(home):
         "graft.key": "faces/fine_tuning/1",
         "graft.experiment": "faces",
         "graft.recipe": "r1",
-        "mlflow.parentRunId": top.info.run_id,
+        "graft.current": "true",
+        "mlflow.parentRunId": parent_run.info.run_id,
         "mlflow.runName": "fine_tuning/1",
         "device": "cpu",
     }
@@ -127,7 +95,7 @@ def test_everything_of_an_experiment_is_recorded(home):
     stored = home / f"results/mlflow/artifacts/graft/{run.info.run_id}/artifacts"
     assert (stored / "model/model.safetensors").read_bytes() == b"weights"
 
-    # No global state, and nothing outside the ledger's folder.
+    # No global state, and nothing outside the folder of the database.
     assert mlflow.get_tracking_uri() == before and mlflow.active_run() is None
     assert {path.name for path in home.iterdir()} == {
         "results",
@@ -161,28 +129,59 @@ def test_recording_again_adds_what_is_new_and_corrects_what_changed():
     assert (folder / "model/model.safetensors").read_bytes() == b"better weights"
 
 
-def test_another_recipe_replaces_the_run_restorably():
+def current(*run_ids):
+    return [client().get_run(run_id).data.tags["graft.current"] for run_id in run_ids]
+
+
+def test_another_recipe_has_another_run_and_the_old_one_stays_as_it_was():
     first = record(child(), child("from_scratch"))
-    second = record(child(recipe="r2", params={"train": {"lr": 0.1}}), child("from_scratch"))
+    changed = child(recipe="r2", params={"train": {"lr": 0.1}})
+    second = record(changed, child("from_scratch"))
     old, new = (made["children"]["fine_tuning/1"] for made in (first, second))
     assert old != new
     assert first["parent_run_id"] == second["parent_run_id"]
     assert first["children"]["from_scratch/1"] == second["children"]["from_scratch/1"]
-    assert client().get_run(old).info.lifecycle_stage == "deleted"
-    assert len(series(URI, old, "train_loss")) == 3  # kept, for whoever restores it
+    assert current(old, new, second["children"]["from_scratch/1"]) == ["false", "true", "true"]
+    kept = client().get_run(old)
+    assert kept.info.lifecycle_stage == "active"
+    assert kept.data.params["train.lr"] == "0.01" and len(series(URI, old, "train_loss")) == 3
+    assert kept.data.tags["mlflow.parentRunId"] == first["parent_run_id"]
     assert client().get_run(new).data.params == {"train.lr": "0.1"}
-    assert active()["faces/fine_tuning/1"] == [new]
+    # Back to the first settings: the run of that recipe is there and is current again.
+    assert record(child(), child("from_scratch")) == first
+    assert current(old, new) == ["true", "false"]
+    assert len(active()["faces/fine_tuning/1"]) == 2
 
 
-def test_new_parameters_replace_the_parent_and_keep_all_children():
+def test_other_parameters_have_another_parent_and_the_old_one_keeps_what_is_only_its_own():
     first = record(child(), child("from_scratch"))
-    second = record(child(), parent={"params": {"seeds": [1, 2, 3]}})
+    second = record(child(), parent=Record(params={"seeds": [1, 2, 3]}))
     assert first["parent_run_id"] != second["parent_run_id"]
     assert second["children"]["fine_tuning/1"] == first["children"]["fine_tuning/1"]
-    assert active()["faces"] == [second["parent_run_id"]]
-    for run_id in first["children"].values():  # the one that is no longer listed, too
-        tags = client().get_run(run_id).data.tags
-        assert tags["mlflow.parentRunId"] == second["parent_run_id"]
+    assert set(active()["faces"]) == {first["parent_run_id"], second["parent_run_id"]}
+    assert current(first["parent_run_id"], second["parent_run_id"]) == ["false", "true"]
+    own = {
+        run_id: client().get_run(run_id).data.tags["mlflow.parentRunId"]
+        for run_id in first["children"].values()
+    }
+    assert own == {
+        first["children"]["fine_tuning/1"]: second["parent_run_id"],
+        first["children"]["from_scratch/1"]: first["parent_run_id"],
+    }
+    assert client().get_run(first["parent_run_id"]).data.params["seeds"] == "[1, 2]"
+
+
+def test_two_projects_with_one_database_leave_each_others_runs_alone():
+    mine = [child("fine_tuning"), child("from_scratch")]
+    others = [child("fine_tuning", recipe="x1"), child("from_scratch", recipe="x2")]
+    others_parent = Record(params={"dataset": "other"})
+    first, second = record(*mine), record(*others, parent=others_parent)
+    assert record(*mine) == first and record(*others, parent=others_parent) == second
+    assert not set(first["children"].values()) & set(second["children"].values())
+    for made in (first, second):
+        for run_id in made["children"].values():
+            tags = client().get_run(run_id).data.tags
+            assert tags["mlflow.parentRunId"] == made["parent_run_id"]
 
 
 def test_experiments_and_names_that_begin_alike_are_kept_apart():
@@ -196,18 +195,19 @@ def test_experiments_and_names_that_begin_alike_are_kept_apart():
 
 def test_duplicates_under_a_key_are_reduced_to_the_oldest():
     made = record(child())
-    for key in ("faces", "faces/fine_tuning/1"):
-        tags = {"graft.key": key, "graft.recipe": "r1"}
+    for run_id in (made["parent_run_id"], made["children"]["fine_tuning/1"]):
+        tags = client().get_run(run_id).data.tags
         client().create_run(made["experiment_id"], tags=tags)
     assert record(child()) == made
     assert all(len(ids) == 1 for ids in active().values())
 
 
-def test_two_jobs_on_a_fresh_ledger_share_it():
+def test_two_jobs_on_a_new_database_share_it(home):
+    (home / URI.removeprefix("sqlite:///")).unlink()
     script = (
-        "import sys; from graft.reporting.track import ChildRun, Ledger; "
-        f"Ledger({URI!r}).record_experiment('faces', parent={{}}, "
-        "children=[ChildRun('m', 1, 'r'), ChildRun('m', int(sys.argv[1]), 'r')])"
+        "import sys; from graft.reporting import track; from graft.reporting.runs import Runs; "
+        f"track.record(Runs({URI!r}), 'faces', track.Record(), "
+        "{('m', seed): ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
     )
     jobs = [
         subprocess.Popen(
@@ -240,164 +240,14 @@ def test_values_beyond_the_limits_of_mlflow_are_cut_to_them():
     assert data.metrics == {"precision_0.5": 0.5, "recall_": 1.0}
 
 
-@given(st.text(st.sampled_from("ab/.@ :-é\n"), max_size=8) | st.text(max_size=300))
-def test_every_name_becomes_one_that_mlflow_takes(name):
-    mlflow.utils.validation._validate_metric_name(track._name(name))
-    assert len(track._name(name)) <= 250
-    if not set(name) - set("ab"):
-        assert track._name(name) == (name or "_")
-
-
-def test_what_cannot_be_recorded_is_told_in_one_sentence():
-    with pytest.raises(GraftError, match=r"lost\.safetensors does not exist"):
+def test_what_cannot_be_recorded_is_refused_in_one_sentence():
+    with pytest.raises(GraftError, match=r"lost\.safetensors: the file is missing"):
         record(child(model="lost.safetensors"))
     with pytest.raises(GraftError, match="apostrophe"):
         record(experiment="faces' OR 1")
-    with pytest.raises(GraftError, match="'train_loss' is both a summary metric and a column"):
+    with pytest.raises(GraftError, match="'train_loss' is both a metric and a column"):
         record(child(metrics={"train_loss": 1}))
-    with pytest.raises(ValueError, match="figures"):
-        record(parent={"figures": []})
     made = record(child())
     client().delete_experiment(made["experiment_id"])
     with pytest.raises(GraftError, match="mlflow experiments restore -x 1"):
         record(child())
-
-
-def test_ledgers_that_cannot_be_used_are_told_in_one_sentence_without_their_passwords():
-    with pytest.raises(GraftError, match="so say where artifacts go") as caught:
-        Ledger("postgresql://me:secret@db/x?password=secret")
-    assert "secret" not in str(caught.value) and "postgresql://db/x" in str(caught.value)
-    with pytest.raises(GraftError, match="cannot be used"):
-        Ledger("postgresql+nothing://me:secret@db/x", "artifacts")
-    Path("in_the_way").write_text("")
-    with pytest.raises(GraftError, match="cannot be used"):
-        Ledger("sqlite:///in_the_way/mlflow.db")
-    with pytest.raises(GraftError, match=r"127\.0\.0\.1") as caught:
-        record(uri=f"http://me:secret@127.0.0.1:{free_port()}")
-    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.parametrize("uri", [None, URI])
-def test_without_a_server_nothing_is_logged_live(home, uri, capsys):
-    with LiveRun.open(uri, "faces", "m", 1, "r") as live:
-        live.log_epoch(0, {"train_loss": 1.0})
-    assert list(home.iterdir()) == []
-    assert capsys.readouterr() == ("", "")
-
-
-def test_a_server_that_is_away_costs_one_line_and_no_time(capfd):
-    uri = f"http://me:secret@127.0.0.1:{free_port()}"
-    began = time.monotonic()
-    with LiveRun.open(uri, "faces", "m", 1, "r") as live:
-        for epoch in range(100):
-            live.log_epoch(epoch, {"train_loss": 1.0})
-    assert time.monotonic() - began < 5
-    said = capfd.readouterr()
-    assert said.out == "" and len(said.err.splitlines()) == 1
-    assert "training carries on" in said.err and "secret" not in said.err
-
-
-def test_a_server_that_never_answers_is_given_up_after_the_timeout(monkeypatch, capfd):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        began = time.monotonic()
-        live = LiveRun.open(f"http://127.0.0.1:{silent.getsockname()[1]}", "faces", "m", 1, "r")
-        assert time.monotonic() - began < 10
-    assert live.run_id is None
-    assert len(capfd.readouterr().err.splitlines()) == 1
-
-
-@pytest.fixture
-def server(home):
-    """A real tracking server; yields its address and a function that stops it."""
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri"]
-    command += [f"sqlite:///{home}/server.db", "--artifacts-destination", f"{home}/kept"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with open("server.log", "wb") as log:
-        process = subprocess.Popen(
-            command, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
-        )
-
-    def stop():
-        if process.poll() is None:
-            os.killpg(process.pid, 15)
-            process.wait(20)
-
-    try:
-        limit = time.monotonic() + 50
-        while True:
-            assert process.poll() is None and time.monotonic() < limit, Path(
-                "server.log"
-            ).read_text()
-            try:
-                with urllib.request.urlopen(f"{uri}/health", timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield uri, stop
-    finally:
-        stop()
-
-
-def test_live_run_is_completed_by_the_record_and_survives_the_server(server, home, capfd):
-    uri, stop = server
-    with_password = uri.replace("://", "://me:secret@")
-
-    # Jobs that start side by side end up under one parent.
-    with ThreadPoolExecutor(3) as pool:
-        jobs = list(pool.map(lambda seed: LiveRun.open(uri, "many", "m", seed, "r"), range(3)))
-    assert len({job.run_id for job in jobs} - {None}) == 3
-    record(*(ChildRun("m", seed, "r") for seed in range(3)), uri=uri, experiment="many")
-    runs = active(uri)
-    parents = {client(uri).get_run(job.run_id).data.tags["mlflow.parentRunId"] for job in jobs}
-    assert parents == set(runs["many"]) and len(parents) == 1
-    assert [runs[f"many/m/{seed}"] for seed in range(3)] == [[job.run_id] for job in jobs]
-
-    # Killed in epoch 2, resumed from the checkpoint after epoch 1.
-    live = LiveRun.open(with_password, "faces", "fine_tuning", 1, "r1")
-    for epoch in range(2):
-        live.log_epoch(epoch, {"train_loss": 1 / (1 + epoch), "val_accuracy": float("nan")})
-    run = client(uri).get_run(live.run_id)
-    assert (run.info.status, run.data.metrics) == ("RUNNING", {"train_loss": 0.5})
-    with LiveRun.open(uri, "faces", "fine_tuning", 1, "r1") as again:
-        again.log_epoch(1, {"train_loss": 0.5})
-    assert again.run_id is None
-    assert client(uri).get_run(live.run_id).info.status == "FINISHED"
-
-    Path("curve.svg").write_text("<svg/>")
-    parent = PARENT | {"plots": ["curve.svg"]}
-    made = record(child(params={"empty": ""}), uri=with_password, parent=parent)
-    assert made["tracking_uri"] == uri
-    assert made["children"] == {"fine_tuning/1": live.run_id}
-    assert series(uri, live.run_id, "train_loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    run = client(uri).get_run(live.run_id)
-    assert run.data.tags["mlflow.parentRunId"] == made["parent_run_id"]
-    assert run.data.params == {"empty": ""}
-    assert [path.read_bytes() for path in home.glob("kept/**/model/*")] == [b"weights"]
-    assert len(list(home.glob("kept/**/plots/curve.svg"))) == 1
-    assert record(child(params={"empty": ""}), uri=uri, parent=parent) == made
-
-    # A new recipe starts a new live run under the same parent.
-    newer = LiveRun.open(uri, "faces", "fine_tuning", 1, "r2")
-    assert newer.run_id != live.run_id
-    runs = active(uri)
-    assert runs["faces"] == [made["parent_run_id"]]
-    assert runs["faces/fine_tuning/1"] == [newer.run_id]
-    capfd.readouterr()
-    stop()
-    newer.log_epoch(0, {"train_loss": 1.0})
-    newer.log_epoch(1, {"train_loss": 0.5})
-    newer.close()
-    said = capfd.readouterr()
-    assert len(said.err.splitlines()) == 1 and "secret" not in said.err + said.out
