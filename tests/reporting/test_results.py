@@ -7,7 +7,7 @@ import pytest
 from reporting_builders import RIGHT, result
 
 from graft.core.errors import GraftError
-from graft.reporting.results import check_counts
+from graft.reporting.results import Results, Samples
 
 STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "splits": {"test": {"n": 5}}}
 CROPS = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
@@ -23,10 +23,12 @@ CROPS = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
     ],
 )
 def test_a_lost_sample_is_noticed_wherever_it_is_lost(crops, packed, predicted, lost):
-    packs = {"test-00": {"rows": packed}}
+    samples = Samples(STRUCTURE, crops, {"test-00": {"rows": packed}}, [], [])
+    metrics = {("m", 0): {"n": predicted}}
+    results = Results({}, {}, metrics, {}, {}, title="x", gathered=samples)
     refused = pytest.raises(GraftError, match=lost) if lost else contextlib.nullcontext()
     with refused:
-        check_counts(STRUCTURE, crops, packs, {"m 0": predicted}, "x")
+        results.check_counts()
 
 
 def test_notes_state_the_candidates_and_which_mode_starts_from_a_trained_head(tmp_path):

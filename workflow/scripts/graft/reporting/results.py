@@ -130,10 +130,32 @@ class Results:
         ]
 
     def check_counts(self) -> None:
-        """Raise GraftError unless every sample is counted from the archive to the predictions."""
-        predicted = {f"{mode} {seed}": record["n"] for (mode, seed), record in self.metrics.items()}
-        samples = self.samples
-        check_counts(samples.structure, samples.crops, samples.packs, predicted, self.title)
+        """Raise GraftError unless each stage keeps or drops every sample that it receives."""
+
+        def equal(where: str, left: str, a: int, right: str, b: int) -> None:
+            if a != b:
+                raise GraftError(
+                    f"{where}: there are {a} {left}, but {b} {right}. A sample was lost, which is "
+                    "a defect of Graft: please report it."
+                )
+
+        name, structure, crops = self.title, self.samples.structure, self.samples.crops
+        total = structure["kept"] + sum(structure["dropped"].values())
+        equal(name, "published samples", structure["published"], "kept and dropped rows", total)
+        listed = sum(sum(labels.values()) for labels in structure["splits"].values())
+        equal(name, "kept rows", structure["kept"], "rows of the splits", listed)
+        rows = sum(part["rows"] for part in crops.values())
+        equal(name, "kept rows", structure["kept"], "rows that the crop stage read", rows)
+        for part, counted in crops.items():
+            after = counted["kept"] + sum(counted["dropped"].values())
+            equal(f"{name} {part}", "rows", counted["rows"], "kept and dropped crops", after)
+        packed = {part: counted["rows"] for part, counted in self.samples.packs.items()}
+        for part, number in packed.items():
+            equal(f"{name} {part}", "kept crops", crops[part]["kept"], "packed pictures", number)
+        tested = sum(number for part, number in packed.items() if part.startswith("test"))
+        for (mode, seed), run in self.metrics.items():
+            where = f"{name} {mode} {seed}"
+            equal(where, "packed test pictures", tested, "predictions", run["n"])
 
 
 def wildcard(record: Record, name: str) -> str:
@@ -143,43 +165,6 @@ def wildcard(record: Record, name: str) -> str:
 
 def _run(record: Record) -> Run:
     return wildcard(record, "mode"), int(wildcard(record, "seed"))
-
-
-def check_counts(
-    structure: Mapping,
-    crops: Mapping[str, Mapping],
-    packs: Mapping[str, Mapping],
-    predicted: Mapping[str, int],
-    name: str,
-) -> None:
-    """Raise GraftError unless each stage keeps or drops every sample that it receives.
-
-    `structure` is the structure stage's counts, `crops` and `packs` map parts to theirs,
-    `predicted` maps runs to their numbers of predictions.
-    """
-
-    def equal(where: str, left: str, a: int, right: str, b: int) -> None:
-        if a != b:
-            raise GraftError(
-                f"{where}: there are {a} {left}, but {b} {right}. A sample was lost, which is a "
-                "defect of Graft: please report it."
-            )
-
-    total = structure["kept"] + sum(structure["dropped"].values())
-    equal(name, "published samples", structure["published"], "kept and dropped rows", total)
-    listed = sum(sum(labels.values()) for labels in structure["splits"].values())
-    equal(name, "kept rows", structure["kept"], "rows of the splits", listed)
-    rows = sum(part["rows"] for part in crops.values())
-    equal(name, "kept rows", structure["kept"], "rows that the crop stage read", rows)
-    for part, counted in crops.items():
-        after = counted["kept"] + sum(counted["dropped"].values())
-        equal(f"{name} {part}", "rows", counted["rows"], "kept and dropped crops", after)
-    for part, counted in packs.items():
-        kept = crops[part]["kept"]
-        equal(f"{name} {part}", "kept crops", kept, "packed pictures", counted["rows"])
-    tested = sum(counted["rows"] for part, counted in packs.items() if part.startswith("test"))
-    for run, number in predicted.items():
-        equal(f"{name} {run}", "packed test pictures", tested, "predictions", number)
 
 
 def total_dropped(parts: Iterable[Mapping]) -> dict[str, int]:

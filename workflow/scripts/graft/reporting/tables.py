@@ -38,12 +38,12 @@ def summary_table(
     rows = []
     for mode, runs in metrics.items():
         for seed in sorted(runs):
-            row = _row(mode, str(seed), runs[seed])
+            row = {"mode": mode, "seed": str(seed), **_shared(runs[seed])}
             for name in METRICS:
                 low, high = (runs[seed].get("intervals") or {}).get(name) or (None, None)
                 row |= _columns(name, runs[seed].get(name), low, high)
             rows.append(row)
-        row = _row(mode, MEAN, next(iter(runs.values())))
+        row = {"mode": mode, "seed": MEAN, **_shared(next(iter(runs.values())))}
         for name, summed in over_seeds(list(runs.values())).items():
             compared = comparison is not None and comparison["metric"] == name
             interval = comparison["modes"].get(mode, {}) if comparison and compared else {}
@@ -54,13 +54,8 @@ def summary_table(
     return table.astype(dict.fromkeys(table.columns.drop(["mode", "seed", "n"]), "float64"))
 
 
-def _row(mode: str, seed: str, run: Mapping) -> dict[str, Any]:
-    return {
-        "mode": mode,
-        "seed": seed,
-        "n": run["n"],
-        "majority_baseline": run["majority_baseline"],
-    }
+def _shared(run: Mapping) -> dict[str, Any]:
+    return {key: run[key] for key in ("n", "majority_baseline")}
 
 
 def _columns(

@@ -19,7 +19,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     percent,
-    styled,
+    style,
 )
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
@@ -43,7 +43,7 @@ def draw(results: Results) -> Figure:
     return confusion_matrices(summed, next(iter(results.metrics.values()))["classes"])
 
 
-@styled
+@style()
 def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """One heat map per mode: rows are the true class, shaded by their share of the row.
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from graft.core.errors import GraftError
-from graft.reporting.figures.style import styled
+from graft.reporting.figures.style import style
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
 
@@ -35,7 +35,7 @@ def draw(results: Results) -> Figure:
     return contact_sheet(pictures[:SHEET], labels[:SHEET], title=results.title)
 
 
-@styled
+@style()
 def contact_sheet(
     images: Sequence[np.ndarray],
     titles: Sequence[str],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from graft.reporting.figures.style import new_figure, styled
+from graft.reporting.figures.style import new_figure, style
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results, total_dropped
 
@@ -18,7 +18,7 @@ def draw(results: Results) -> Figure:
     return dropped(counts, kept)
 
 
-@styled
+@style()
 def dropped(counts: Mapping[str, Mapping[str, int]], kept: Mapping[str, int]) -> Figure:
     """What each stage dropped and why: a bar per reason, a panel per stage.
 

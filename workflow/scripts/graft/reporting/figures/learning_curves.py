@@ -17,7 +17,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     percent,
-    styled,
+    style,
 )
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
@@ -36,7 +36,7 @@ def draw(results: Results) -> Figure:
     )
 
 
-@styled
+@style()
 def learning_curves(
     histories: Mapping[str, Sequence[pd.DataFrame]],
     *,

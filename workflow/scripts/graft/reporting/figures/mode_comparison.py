@@ -11,7 +11,7 @@ from graft.reporting.figures.style import (
     in_order,
     mode_colour,
     new_figure,
-    styled,
+    style,
     wrapped,
     write_sentences,
 )
@@ -24,7 +24,7 @@ def draw(results: Results) -> Figure:
     return mode_comparison(results.comparison)
 
 
-@styled
+@style()
 def mode_comparison(comparison: Mapping) -> Figure:
     """Each mode's metric with its interval, its seeds as small dots, and the majority line; below
     them the verdict on every pair. `comparison` is what `compare.compare` returns."""

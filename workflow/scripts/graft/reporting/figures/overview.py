@@ -16,7 +16,7 @@ from graft.reporting.figures.style import (
     in_order,
     mode_colour,
     new_figure,
-    styled,
+    style,
     wrapped,
     write_number,
     write_sentences,
@@ -34,7 +34,7 @@ HOLLOW: dict[str, Any] = {
 }
 
 
-@styled
+@style()
 def overview_figure(overview: Mapping) -> Figure:
     """One block per experiment with a row per mode, then a block of published results; below them
     the sentences on what may be compared. `overview` is what `overview.overview` returns.

@@ -12,8 +12,7 @@ import os
 import re
 import textwrap
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import ParamSpec
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import matplotlib.style
 import numpy as np
@@ -24,8 +23,6 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from graft.core.files import atomic
-
-P = ParamSpec("P")
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
@@ -97,20 +94,12 @@ def save_svg(figure: Figure, path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Graft's style over matplotlib's default style, without the user's matplotlibrc."""
+    """Graft's style over matplotlib's default style, without the user's matplotlibrc.
+
+    A figure is drawn (`@style()`) and saved within it.
+    """
     with matplotlib.style.context(["default", STYLE]):
         yield
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorator: draw in Graft's style."""
-
-    @functools.wraps(draw)
-    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
-        with style():
-            return draw(*arguments, **options)
-
-    return drawn
 
 
 def new_figure(width: float, height: float, *, compress: bool = False) -> Figure:
@@ -181,7 +170,7 @@ def write_number(axes: Axes, position: float, value: float, text: str) -> None:
     )
 
 
-@styled
+@style()
 def message(text: str) -> Figure:
     """A figure with a sentence instead of a plot."""
     figure = Figure(figsize=(6, 1))
