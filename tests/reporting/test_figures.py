@@ -92,8 +92,8 @@ def _all_figures():
 
 
 def _texts(figure):
-    found = [text.get_text() for text in figure.findobj(Text)]
-    return [text for text in found if text]
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    return [text for text in texts if text]
 
 
 def _colours(lines):
@@ -108,7 +108,7 @@ def test_nothing_is_cut_off_at_the_edge():
         assert box.x1 <= page[0] and box.y1 <= page[1], name
 
 
-def test_svg_bytes_are_equal_for_equal_figures_whatever_the_users_settings(tmp_path):
+def test_svg_bytes_are_equal_for_equal_figures_with_any_user_settings(tmp_path):
     for name, figure in _all_figures().items():
         save_svg(figure, tmp_path / f"{name}.svg")
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
@@ -209,7 +209,7 @@ def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
     axes, words = figure.axes
     # For each mode its interval, its mean and its seeds; then the majority line.
     assert len(axes.lines) == 3 * 3 + 1
-    top = axes.lines[6:9]  # modes are drawn from the bottom up: from_scratch stands at the top
+    top = axes.lines[6:9]  # modes are drawn from the bottom up: from_scratch is at the top
     row = comparison["modes"]["from_scratch"]
     assert list(top[0].get_xdata()) == [row["low"], row["high"]]
     assert list(top[1].get_xdata()) == [row["mean"]]

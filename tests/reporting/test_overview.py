@@ -149,8 +149,8 @@ def test_figures_and_intervals_are_those_of_the_experiments_own_comparison(two):
     for metric in ("accuracy", "balanced_accuracy"):
         frames = {m: dict(enumerate(map(predictions, right))) for m, (right, _) in A.items()}
         own = compare.compare(frames, **{**OPTIONS, "metric": metric})
-        found = {row["mode"]: row["test"][metric] for row in two["rows"][:2]}
-        assert found == own["modes"]
+        compared = {row["mode"]: row["test"][metric] for row in two["rows"][:2]}
+        assert compared == own["modes"]
 
 
 def test_what_is_paired_is_chosen_by_name_or_on_validation(two):
@@ -187,9 +187,9 @@ def test_figures_of_different_test_sets_are_not_compared(tmp_path, names, pairs,
         experiment(tmp_path, name, modes, names=rows)
         for name, rows in zip("abc", names, strict=False)
     ]
-    found = overview(tmp_path, specs)
-    assert len(found["pairs"]) == pairs
-    assert found["notes"][0].endswith(sentence)
+    compared = overview(tmp_path, specs)
+    assert len(compared["pairs"]) == pairs
+    assert compared["notes"][0].endswith(sentence)
 
 
 def test_other_classes_on_the_same_samples_are_another_test_set():
@@ -199,15 +199,15 @@ def test_other_classes_on_the_same_samples_are_another_test_set():
     assert overviews._test_rows(same) != overviews._test_rows(other)
 
 
-def test_only_what_differs_is_told_and_per_mode_where_modes_differ(tmp_path):
+def test_only_what_differs_is_listed_and_per_mode_where_modes_differ(tmp_path):
     plain = experiment(tmp_path, "a", A)
     rates = {"fine_tuning": {"lr": 0.5, "tune": {"lr": [0.1, 0.5]}}, "*": {"lr": 0.25}}
     tuned = experiment(tmp_path, "b", {**B, "feature_extraction": ([5, 5], 0.1)}, train=rates)
     split = DATASET.split.model_copy(update={"seed": 1})
     dataset = DATASET.model_copy(update={"split": split})
     tuned = tuned.model_copy(update={"dataset": dataset})
-    found = overview(tmp_path, [plain, tuned])["differences"]
-    assert {row["key"]: (row["values"]["a"], row["values"]["b"]) for row in found} == {
+    compared = overview(tmp_path, [plain, tuned])["differences"]
+    assert {row["key"]: (row["values"]["a"], row["values"]["b"]) for row in compared} == {
         "modes": ("fine_tuning, from_scratch", "feature_extraction, fine_tuning, from_scratch"),
         "dataset.split.seed": (str(DATASET.split.seed), "1"),
         "train.lr": ("0.01", "feature_extraction, from_scratch: 0.25; fine_tuning: 0.5"),
@@ -219,19 +219,19 @@ def test_a_setting_of_a_mode_that_the_other_lacks_is_no_difference(tmp_path):
     both = experiment(tmp_path, "a", A, train={"fine_tuning": {"lr": 0.5}})
     one = experiment(tmp_path, "b", {"from_scratch": B["from_scratch"]})
     other = experiment(tmp_path, "c", {"feature_extraction": ([5, 5], 0.1)})
-    found = overviews.gather(*read(tmp_path, [both, one, other]))
-    keys = [row["key"] for row in overviews.differences(found, [both, one])]
+    compared = overviews.gather(*read(tmp_path, [both, one, other]))
+    keys = [row["key"] for row in overviews.differences(compared, [both, one])]
     assert keys == ["modes"]
     # With no mode in common, all that the modes were set to is compared.
-    keys = [row["key"] for row in overviews.differences(found, [both, other])]
+    keys = [row["key"] for row in overviews.differences(compared, [both, other])]
     assert keys == ["modes", "train.lr"]
 
 
-def test_a_run_that_learnt_nothing_is_told_with_its_experiment(tmp_path):
+def test_a_run_that_learned_nothing_gets_a_warning_with_its_experiment(tmp_path):
     specs = [experiment(tmp_path, name, {"from_scratch": ([5], 0.9)}) for name in "ab"]
-    found = overview(tmp_path, specs)
-    assert [w.split(",")[0] for w in found["warnings"]] == ["a: from_scratch", "b: from_scratch"]
-    assert "learned nothing" in overviews.table(found)["warnings"][1]
+    compared = overview(tmp_path, specs)
+    assert [w.split(",")[0] for w in compared["warnings"]] == ["a: from_scratch", "b: from_scratch"]
+    assert "learned nothing" in overviews.table(compared)["warnings"][1]
 
 
 def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
@@ -244,16 +244,16 @@ def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
     assert read_again["best_on_val"].tolist() == [False, True, True, False]
 
 
-def drawn(found):
-    figure = overview_figure(found)
+def drawn(compared):
+    figure = overview_figure(compared)
     figure.savefig("/dev/null", format="png", dpi=72)  # settles the layout
     return figure, [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_the_figure_shows_every_mode_validation_majority_and_published_figures(tmp_path):
     specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
-    found = overview(tmp_path, specs, PUBLISHED)
-    figure, texts = drawn(found)
+    compared = overview(tmp_path, specs, PUBLISHED)
+    figure, texts = drawn(compared)
     axes, words = figure.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     # From the top down: in the order of `in_order`, then the published results.
@@ -285,32 +285,32 @@ def test_an_overview_without_intervals_and_validation_figures_is_drawn(two):
 
 
 def test_one_experiment_can_stand_beside_published_figures_alone(tmp_path):
-    found = overview(
+    compared = overview(
         tmp_path, [experiment(tmp_path, "a", A)], PUBLISHED[:1], metric="balanced_accuracy"
     )
-    assert found["pairs"] == found["differences"] == []
-    assert found["notes"] == ["Best on validation, by balanced accuracy: from_scratch in a."]
-    assert found["experiments"][0]["majority_baseline"] == 0.5
-    _, texts = drawn(found)
+    assert compared["pairs"] == compared["differences"] == []
+    assert compared["notes"] == ["Best on validation, by balanced accuracy: from_scratch in a."]
+    assert compared["experiments"][0]["majority_baseline"] == 0.5
+    _, texts = drawn(compared)
     assert "83 %" in texts
-    tables.write_overview(found, tmp_path / "overview.html")
+    tables.write_overview(compared, tmp_path / "overview.html")
     page = (tmp_path / "overview.html").read_text(encoding="utf-8")
     assert "Settings that differ" not in page and "Verdicts" not in page
 
 
-def test_the_page_is_escaped_and_stands_alone(tmp_path):
+def test_the_page_is_escaped_and_needs_no_other_file(tmp_path):
     specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
     specs[0] = specs[0].model_copy(update={"title": "<b>&"})
     merged = DATASET.model_copy(update={"merged": True})
     specs[1] = specs[1].model_copy(update={"dataset": merged})
-    found = overview(tmp_path, specs, PUBLISHED)
-    tables.write_overview(found, tmp_path / "overview.html")
+    compared = overview(tmp_path, specs, PUBLISHED)
+    tables.write_overview(compared, tmp_path / "overview.html")
     page = (tmp_path / "overview.html").read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img|b)\b|src=|href=|url\(|@import", page)
     assert "&lt;b&gt;&amp;" in page and "Doe &lt;1&gt;" in page and "other &amp; people" in page
     assert "70 to 76" in page and "dataset.merged" in page and "prefers-color-scheme" in page
     assert "80.0 <small>+30.0</small>" in page  # validation, and how far it is above the test
-    for pair in found["pairs"]:
+    for pair in compared["pairs"]:
         assert pair["verdict"] in page
 
 
@@ -329,11 +329,11 @@ def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path)
     digests = {role: [files.sha256(path) for path in paths] for role, paths in inputs.items()}
     folder = tmp_path / "results/overviews/o"
     folder.mkdir(parents=True)
-    found = overviews.overview(overviews.gather(*read(tmp_path, specs)), chosen)
-    seal(folder / "overview.seal.json", {}, recipe, found, digests)
+    compared = overviews.overview(overviews.gather(*read(tmp_path, specs)), chosen)
+    seal(folder / "overview.seal.json", {}, recipe, compared, digests)
     assert list(verify.verify_results(tmp_path / "results")) == []
-    found["rows"][0]["test"]["accuracy"]["mean"] = 0.99
-    seal(folder / "overview.seal.json", {}, recipe, found, digests)
+    compared["rows"][0]["test"]["accuracy"]["mean"] = 0.99
+    seal(folder / "overview.seal.json", {}, recipe, compared, digests)
     (problem,) = verify.verify_results(tmp_path / "results")
     assert "rows differs from the value recomputed" in problem.sentence
     (tmp_path / "results/experiments/a/fine_tuning/0/history.csv").unlink()

@@ -47,14 +47,14 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
-        found = dict(attributes)
+        values = dict(attributes)
         self._within = tag if tag in ("h2", "small") else None
         if tag == "h2":
             self._heading = ""
         if tag == "figure":
-            self.figures.append([self._heading.strip(), found["title"], None])
+            self.figures.append([self._heading.strip(), values["title"], None])
         if tag == "img":
-            kind, data = found["src"].split(",")
+            kind, data = values["src"].split(",")
             assert kind == "data:image/jpeg;base64"
             self.figures[-1][2] = base64.b64decode(data)
 
@@ -70,8 +70,8 @@ def run(tmp_path):
 
     def predict(folder, model, **options):
         table, page = tmp_path / "out/predictions.csv", tmp_path / "out/contact_sheet.html"
-        found = predictions.predict(folder, model, table, page, **{**OPTIONS, **options})
-        return found, read(table), Page(page)
+        results = predictions.predict(folder, model, table, page, **{**OPTIONS, **options})
+        return results, read(table), Page(page)
 
     return predict
 
@@ -134,13 +134,13 @@ def test_a_picture_is_predicted_as_the_same_one_in_a_pack(tmp_path, run, cut, pr
     assert [row["picture"] for row in rows] == [f"{number}.png" for number in range(5)]
     assert [row["predicted"] for row in rows] == wanted["predicted"].tolist()
     columns = [f"confidence_{name}" for name in CLASSES]
-    found = np.array([[float(row[column]) for column in columns] for row in rows])
-    np.testing.assert_allclose(found, wanted[columns].to_numpy(), atol=1e-5)
-    assert np.ptp(found, axis=0).max() > 0.01  # else any constant would pass
-    assert [float(row["confidence"]) for row in rows] == found.max(axis=1).tolist()
+    confidences = np.array([[float(row[column]) for column in columns] for row in rows])
+    np.testing.assert_allclose(confidences, wanted[columns].to_numpy(), atol=1e-5)
+    assert np.ptp(confidences, axis=0).max() > 0.01  # else any constant would pass
+    assert [float(row["confidence"]) for row in rows] == confidences.max(axis=1).tolist()
 
 
-def test_no_picture_is_lost_whatever_its_name_or_state(tmp_path, run):
+def test_no_picture_is_lost_of_any_name_or_state(tmp_path, run):
     photos = tmp_path / "photos"
     names = ["b.JPG", "a/c.png", "a/z,\"'.png", "<script>alert(1)<!--.png", "\nü&amp;.png"]
     for seed, name in enumerate(names):
@@ -157,14 +157,14 @@ def test_no_picture_is_lost_whatever_its_name_or_state(tmp_path, run):
         (photos / name).parent.mkdir(exist_ok=True)
         (photos / name).write_bytes(b"x")
     save_model(tmp_path / "m.safetensors")
-    found, rows, page = run(photos, tmp_path / "m.safetensors")
+    results, rows, page = run(photos, tmp_path / "m.safetensors")
     assert sorted(row["picture"] for row in rows) == sorted([*names, *broken])
     reasons = {row["picture"]: row["drop_reason"] for row in rows}
     assert reasons == {**dict.fromkeys(names, ""), **dict.fromkeys(broken, "unreadable")}
     assert {row["predicted"] for row in rows if row["drop_reason"]} == {""}
-    assert found["pictures"] == 8 and found["dropped"] == {"unreadable": 3}
-    assert sum(found["predicted"].values()) == 5 and list(found["predicted"]) == CLASSES
-    assert found["skipped"] == {".mov": 2, ".txt": 1, "hidden": 2, "without an extension": 1}
+    assert results["pictures"] == 8 and results["dropped"] == {"unreadable": 3}
+    assert sum(results["predicted"].values()) == 5 and list(results["predicted"]) == CLASSES
+    assert results["skipped"] == {".mov": 2, ".txt": 1, "hidden": 2, "without an extension": 1}
     shown = {title: (heading, data) for heading, title, data in page.figures}
     assert len(page.figures) == len(shown) == 8
     for row in rows:
@@ -178,7 +178,7 @@ def test_the_page_needs_nothing_else_and_shows_the_crops_most_confident_first(tm
     for seed in range(30):
         save_picture(tmp_path / f"photos/{seed:02d}.png", picture(seed))
     save_model(tmp_path / "m.safetensors", size=64)
-    found, rows, page = run(tmp_path / "photos", tmp_path / "m.safetensors")
+    results, rows, page = run(tmp_path / "photos", tmp_path / "m.safetensors")
     confidence = {row["picture"]: float(row["confidence"]) for row in rows}
     by_class = {}
     for heading, title, data in page.figures:
@@ -186,12 +186,12 @@ def test_the_page_needs_nothing_else_and_shows_the_crops_most_confident_first(tm
         shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         crop = align.whole(picture(int(title[:2])), 48)
         assert shown.shape == (48, 48, 3) and np.abs(shown.astype(int) - crop).mean() < 12
-    assert list(by_class) == [name for name in CLASSES if found["predicted"][name]]
+    assert list(by_class) == [name for name in CLASSES if results["predicted"][name]]
     assert len(by_class) > 1
     assert all(shares == sorted(shares, reverse=True) for shares in by_class.values())
     text = (tmp_path / "out/contact_sheet.html").read_text(encoding="utf-8")
     assert not any(word in text for word in ("http", "url(", "@import", "<link"))
-    assert found["model"] in text and "mine" in text
+    assert results["model"] in text and "mine" in text
 
 
 def test_windows_change_nothing_and_the_bytes_are_the_same_each_time(tmp_path, run):
@@ -242,9 +242,9 @@ def drawn(tmp_path_factory):
 
 def test_faces_are_aligned_and_pictures_without_one_are_listed(tmp_path, run, drawn):
     save_model(tmp_path / "m.safetensors", crop="aligned_face")
-    found, rows, page = run(drawn, tmp_path / "m.safetensors")
-    assert found["dropped"] == {"no_face": 2, "unreadable": 1}
-    assert sum(found["predicted"].values()) == 3 and len(rows) == 6
+    results, rows, page = run(drawn, tmp_path / "m.safetensors")
+    assert results["dropped"] == {"no_face": 2, "unreadable": 1}
+    assert sum(results["predicted"].values()) == 3 and len(rows) == 6
     without = {
         title: data
         for heading, title, data in page.figures
@@ -255,7 +255,7 @@ def test_faces_are_aligned_and_pictures_without_one_are_listed(tmp_path, run, dr
     assert shown.shape == (72, 96, 3)  # the whole picture, so that it is recognised
 
 
-def test_what_cannot_be_predicted_is_told_in_one_sentence(tmp_path, run):
+def test_what_cannot_be_predicted_is_refused_in_one_sentence(tmp_path, run):
     save_model(tmp_path / "m.safetensors")
     with pytest.raises(
         GraftError, match=r"predict\.pictures is .*nowhere., where there is no folder"
@@ -288,15 +288,15 @@ def test_the_target_predicts_a_folder_and_follows_it(tmp_path, drawn):
         "datasets": {"portraits_identity": {"shards": {"train": 1}}},
     }
     overlay.write_text(json.dumps(few))
-    told = project.snakemake("predict", check=False)
-    assert "config: predict.pictures is missing. Name your folder" in told
+    printed = project.snakemake("predict", check=False)
+    assert "config: predict.pictures is missing. Name your folder" in printed
 
     asked = {"pictures": "photos", "experiment": "portraits_identity", "mode": "from_scratch"}
     overlay.write_text(json.dumps({**few, "predict": asked}))
     # Without the folder nothing starts, so nothing is trained for nothing.
-    told = project.snakemake("predict", check=False)
-    assert "predict.pictures is 'photos', where there is no folder" in told
-    assert not planned(told)
+    printed = project.snakemake("predict", check=False)
+    assert "predict.pictures is 'photos', where there is no folder" in printed
+    assert not planned(printed)
 
     photos = project.folder / "photos"
     photos.mkdir()

@@ -69,7 +69,7 @@ class _Page(html.parser.HTMLParser):
             self.cells[-1] += data
 
 
-def test_summary_page_is_escaped_and_stands_alone(tmp_path):
+def test_summary_page_is_escaped_and_needs_no_other_file(tmp_path):
     table = tables.summary_table(_metrics(), COMPARISON)
     verdicts = ["a beats b by 9.1 points [6.0, 12.3]", "<script>alert(1)</script>"]
     path = tmp_path / "summary.html"

@@ -66,7 +66,7 @@ def test_everything_of_an_experiment_is_recorded(home):
         parent_run.data.tags["graft.key"] == "faces" and parent_run.data.tags["source"] == "faces"
     )
     plot = client().list_artifacts(parent_run.info.run_id, "plots")
-    assert [found.path for found in plot] == ["plots/curve.svg"]
+    assert [artifact.path for artifact in plot] == ["plots/curve.svg"]
 
     run = client().get_run(made["children"]["fine_tuning/1"])
     assert (run.info.run_name, run.info.status) == ("fine_tuning/1", "FINISHED")
@@ -88,7 +88,7 @@ def test_everything_of_an_experiment_is_recorded(home):
     assert set(run.data.metrics) == {"test.accuracy", "train_loss", "val_accuracy"}
     assert series(URI, run.info.run_id, "train_loss") == [(0, 1.0), (1, 1 / 2), (2, 1 / 3)]
     assert series(URI, run.info.run_id, "val_accuracy") == [(1, 0.51), (2, 0.52)]
-    assert [found.path for found in client().list_artifacts(run.info.run_id)] == [
+    assert [artifact.path for artifact in client().list_artifacts(run.info.run_id)] == [
         "fit.json",
         "model",
     ]

@@ -1,5 +1,5 @@
 # Requires: the fits and predictions of every mode and seed of several experiments.
-# Makes:    the experiments side by side: what differs between them, and what came out.
+# Makes:    their comparison: the settings that differ, all metrics, paired verdicts.
 
 
 rule overview:
@@ -11,7 +11,7 @@ rule overview:
             f"{OVERVIEW}/overview.svg",
             caption="../report/overview.rst",
             category="overviews",
-            labels={"overview": "{overview}", "figure": "side by side"},
+            labels={"overview": "{overview}", "figure": "comparison"},
         ),
         page=report(
             f"{OVERVIEW}/overview.html",

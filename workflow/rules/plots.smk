@@ -1,5 +1,5 @@
-# Requires: everything an experiment has found: fits, predictions, comparison, faces, drops.
-# Makes:    the pictures of the report, and the summary as CSV and HTML.
+# Requires: the results of an experiment: fits, predictions, comparison, crops, packs, data_file.csv.
+# Makes:    the figures of the report, and the summary as CSV and HTML.
 
 
 rule plots:

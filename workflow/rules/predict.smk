@@ -1,4 +1,4 @@
-# Requires: a folder of own pictures (config: predict), and a trained model.
+# Requires: a folder of pictures (config: predict), and a trained model.
 # Makes:    predictions.csv and a contact sheet. Not part of `all`, and never in the store.
 
 

@@ -1,4 +1,4 @@
-# Requires: everything an experiment has found.
+# Requires: the results of an experiment.
 # Makes:    its record in MLflow, and the ids of the runs there. Never taken from the store.
 
 

@@ -1,4 +1,4 @@
-"""Predict a folder of own pictures by a trained model: a table and a contact sheet."""
+"""Predict a folder of pictures with a trained model: a table and a contact sheet."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from graft.reporting import predict
 with Job(snakemake, stages.PredictSettings) as job:
     settings = job.settings
     torch.set_num_threads(settings.threads)
-    made = job.inputs["model"]  # none where the config names a file
+    made = job.inputs["model"]  # empty where the config names a file
     job.results = predict.predict(
         Path(settings.pictures),
         made[0] if made else Path(settings.model).expanduser(),

@@ -1,4 +1,4 @@
-"""Print what came out: one line per experiment and mode, and where to look further."""
+"""Print the results: one line per experiment and mode, and where the report is."""
 
 import csv
 import json

@@ -1,7 +1,6 @@
 """Check every artefact of the results and of the store; used by `make verify` and `make repair`."""
 
 import argparse
-import itertools
 import os
 import sys
 from pathlib import Path
@@ -15,18 +14,21 @@ def main() -> int:
     parser.add_argument("--repair", action="store_true", help="remove what is damaged")
     arguments = parser.parse_args()
     store = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store"))
-    found = verify.verify_results(arguments.results)
+    problems = list(verify.verify_results(arguments.results))
     if store.is_dir():
-        found = itertools.chain(found, verify.verify_store(store))
-    problems = list(found)
+        problems += verify.verify_store(store)
     for problem in problems:
         print(problem.sentence)
         if arguments.repair:
             verify.remove(problem, store)
-    verb = "found; `make repair` removes them, and the next run makes them anew"
-    if arguments.repair:
-        verb = "removed; run again to make them anew"
-    print(f"{len(problems)} problem(s) {verb}" if problems else "everything is as it was sealed")
+    if not problems:
+        print("All files match their seals.")
+    elif arguments.repair:
+        print(f"{len(problems)} problem(s): the files were removed. The next run makes them again.")
+    else:
+        print(
+            f"{len(problems)} problem(s). `make repair` removes the files, the next run makes them again."
+        )
     return int(bool(problems) and not arguments.repair)
 
 

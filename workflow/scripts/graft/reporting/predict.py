@@ -61,11 +61,11 @@ class Model:
 
     def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (n, classes), each row summing to 1, of crops uint8 (size, size, 3)."""
-        found = [np.empty((0, len(self.classes)))]
+        parts = [np.empty((0, len(self.classes)))]
         for start in range(0, len(crops), self._batch_size):
             batch = np.stack([self._prepared(c) for c in crops[start : start + self._batch_size]])
-            found.append(self._run(torch.from_numpy(batch)))
-        return np.concatenate(found)
+            parts.append(self._run(torch.from_numpy(batch)))
+        return np.concatenate(parts)
 
     def _prepared(self, crop: np.ndarray) -> np.ndarray:
         spec = self._preparation
@@ -163,9 +163,9 @@ def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarr
 
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
-    """What the page says of the model and of how it looks at pictures."""
+    """The facts on the page about the model and its input."""
     spec, about = model.description["preparation"], model.description
-    crop = "one face, turned upright" if spec["crop"] == "aligned_face" else "the central square"
+    crop = "one face, aligned" if spec["crop"] == "aligned_face" else "the central square"
     colour = ", grey" if spec["grayscale"] else ""
     even = ", histogram equalised" if spec["equalize"] else ""
     return {
@@ -173,5 +173,5 @@ def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str
         "Model": name,
         "SHA-256": digest,
         "Network": f"{about['architecture']}, {about['mode']}, {len(model.classes)} classes",
-        "Looks at": f"{crop}, {about['image_size']} pixels a side{colour}{even}",
+        "Input": f"{crop}, {about['image_size']} pixels a side{colour}{even}",
     }

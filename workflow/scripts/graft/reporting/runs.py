@@ -1,4 +1,4 @@
-"""Runs of MLflow, found by what they are of or made; and runs that grow while a model is trained.
+"""Runs of MLflow: searched or made by their recipe; and runs that grow while a model is trained.
 
 An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
 identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
@@ -167,9 +167,9 @@ class Runs:
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def parent(self, experiment: str, params: Mapping[str, str] | None = None) -> "Run":
-        """The parent run with these parameters, found or made; None: the current one.
+        """The parent run with these parameters, or a new one; None: the current one.
 
-        One that a training made, which does not have its parameters yet, is taken for any.
+        A parent that a training made has no parameters yet and is used for any.
         """
 
         def matches() -> list["Run"]:
@@ -186,7 +186,7 @@ class Runs:
         return self._one(matches, experiment, {KEY: experiment})
 
     def child(self, experiment: str, mode: str, seed: int, recipe: str, parent_id: str) -> "Run":
-        """The child run of a recipe, found or made."""
+        """The child run of a recipe, or a new one."""
         key = f"{experiment}/{mode}/{seed}"
         tags = {KEY: key, RECIPE: recipe, EXPERIMENT: experiment, PARENT: parent_id}
 
