@@ -170,6 +170,9 @@ def test_a_loss_that_exploded_once_does_not_flatten_the_rest():
     history.loc[4, "train_loss"] = np.inf
     figure = learning_curves({"from_scratch": [history]})
     assert figure.axes[0].get_yscale() == "log"
+    figure.savefig("/dev/null", format="png", dpi=72)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "1" in labels and not any("$" in label for label in labels)
 
 
 def test_a_history_without_its_metric_is_refused():

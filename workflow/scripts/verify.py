@@ -26,9 +26,7 @@ def main() -> int:
     elif arguments.repair:
         print(f"{len(problems)} problem(s): the files were removed. The next run makes them again.")
     else:
-        print(
-            f"{len(problems)} problem(s). `make repair` removes the files, the next run makes them again."
-        )
+        print(f"{len(problems)} problem(s). `make repair` removes the files; run again afterwards.")
     return int(bool(problems) and not arguments.repair)
 
 
