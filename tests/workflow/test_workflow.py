@@ -83,7 +83,7 @@ FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "
             {"compare", "overview"},
             {"compare": 2, "plots": 2, "overview": 1, "track": 2},
         ),
-        ("graft/reporting/ledger.py", {"track"}, {"track": 2}),
+        ("graft/reporting/track.py", {"track"}, {"track": 2}),
     ],
 )
 def test_editing_a_module_reruns_its_importers_and_what_follows(edited, module, importers, plan):
@@ -305,7 +305,7 @@ def test_an_artefact_made_from_an_older_input_is_found(edited):
         (run / name).unlink()
         shutil.copy(other / name, run / name)
     sentences = [problem.sentence for problem in verify.verify_results(edited.results)]
-    assert any("metrics.json was made from another" in sentence for sentence in sentences)
+    assert any("metrics.json: it was made from another" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
