@@ -57,6 +57,6 @@ def test_the_digits_files_are_the_same_bytes_at_any_time(tmp_path):
     packed = first.read_bytes()
     assert packed == second.read_bytes() and packed[4:8] == bytes(4)  # RFC 1952: MTIME
     assert gzip.decompress(packed) == (tmp_path / "c-images-idx3-ubyte").read_bytes()
-    with pytest.raises(GraftError, match="named <name>-images-idx3-ubyte and <name>-labels-idx1"):
+    with pytest.raises(GraftError, match="ends in images-idx3-ubyte or labels-idx1"):
         digits.write(tmp_path / "digits.gz")
     assert len(list(tmp_path.iterdir())) == 3

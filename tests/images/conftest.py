@@ -2,8 +2,9 @@
 
 import pytest
 
-from graft.demo.people import draw_identity, draw_shot
-from graft.demo.portraits import render
+from graft.demo.identity import draw_identity
+from graft.demo.portrait import render
+from graft.demo.shot import draw_shot
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
-"""Drawn data sets, by the kind that the config gives in `render`; each in a published layout."""
+"""Drawn data sets, by the `kind` that the config gives in `render`; each in a published layout."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate
 
 from graft.core.registry import Registry
 
-DRAWINGS: Registry[Callable[..., None]] = Registry("graft.demo")
-"""Functions that write a file: `(path, **parameters)`."""
+Drawing = Callable[Concatenate[Path, ...], None]
+"""`(path, **parameters)`: writes the file `path`. Equal parameters give equal bytes."""
+
+DRAWINGS: Registry[Drawing] = Registry("graft.demo")

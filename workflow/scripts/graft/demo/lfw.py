@@ -1,19 +1,21 @@
 """Drawn portraits in the layout of Labeled Faces in the Wild."""
 
-import os
 import unicodedata
+from pathlib import Path
 
 from tqdm import tqdm
 
+from graft.demo.archive import portrait_archive
 from graft.demo.drawings import DRAWINGS
-from graft.demo.people import draw_identity, draw_shot
-from graft.demo.portrait_archives import check_numbers, invented_names, portrait_archive
-from graft.demo.portraits import encode, render
+from graft.demo.identity import draw_identity
+from graft.demo.names import invented_names
+from graft.demo.portrait import check_numbers, encode, render
+from graft.demo.shot import draw_shot
 
 
 @DRAWINGS.register("lfw")
 def render_lfw(
-    path: str | os.PathLike,
+    path: Path,
     *,
     people: int,
     pictures: int,
@@ -23,9 +25,9 @@ def render_lfw(
 ) -> None:
     """Write a .tgz as LFW is published: `<root>/<First_Last>/<First_Last>_0001.jpg`, ... .
 
-    `people` persons with `pictures` pictures each, of `size` by `size` pixels. At the end
-    `<root>/landmarks.csv`: member, sex, and x and y of the five LANDMARKS in pixels.
-    Raises GraftError for people or pictures below 1, a size below MIN_SIZE and a seed below 0.
+    `pictures` pictures of each of `people` persons, `size` by `size` pixels; last
+    `<root>/landmarks.csv`, the ground truth (see `archive`). Raises GraftError for people or
+    pictures below 1, a size below MIN_SIZE and a seed below 0.
     """
     check_numbers(people=people, pictures=pictures, size=size, seed=seed)
     plain = [unicodedata.normalize("NFKD", name) for name in invented_names(people, seed)]

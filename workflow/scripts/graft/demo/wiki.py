@@ -1,21 +1,22 @@
-"""Drawn portraits in the layout of IMDB-WIKI, with the defects of the real set."""
+"""Drawn portraits in the layout of WIKI (of IMDB-WIKI), with the defects of the real set."""
 
-import collections
 import io
-import os
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 from scipy.io import savemat
 from tqdm import tqdm
 
+from graft.demo.archive import portrait_archive
 from graft.demo.drawings import DRAWINGS
-from graft.demo.people import Identity, Shot, draw_identity, draw_shot, generator
-from graft.demo.portrait_archives import check_numbers, invented_names, portrait_archive
-from graft.demo.portraits import Portrait, encode, render
+from graft.demo.identity import Identity, draw_identity
+from graft.demo.names import invented_names
+from graft.demo.portrait import Portrait, check_numbers, encode, render
+from graft.demo.seeds import WIKI_ROWS, WIKI_SCORES, generator
+from graft.demo.shot import Shot, draw_shot
 
-# Shares of the people of `render_wiki` that get each defect of the real set (at least one each).
 DEFECTS = {
     "unknown_sex": 0.015,
     "no_face": 0.015,
@@ -27,11 +28,27 @@ DEFECTS = {
     "duplicate": 0.005,
     "twice": 0.005,
 }
+"""Share of the people with each defect of the real set (at least one person each)."""
+
+YEAR_ZERO = 366
+"""The last MATLAB datenum of year 0: datenum = date.toordinal() + 366."""
+
+FIELDS: dict[str, type] = {
+    "dob": np.int32,
+    "photo_taken": np.uint16,
+    "full_path": object,
+    "gender": np.float64,
+    "name": object,
+    "face_location": object,
+    "face_score": np.float64,
+    "second_face_score": np.float64,
+}
+"""The fields of the struct in the published order; `object` is a MATLAB cell."""
 
 
 @dataclass(frozen=True)
 class WikiRow:
-    """One row of wiki.mat. `person` and `picture` say what to draw, not who it is said to be."""
+    """One row of wiki.mat: what it records, and the person and the picture that are drawn."""
 
     name: str
     file_id: int
@@ -52,12 +69,9 @@ class WikiRow:
         return f"{self.file_id % 100:02d}/{self.file_id}_{born}_{self.taken}.jpg"
 
 
-YEAR_ZERO = 366  # the last MATLAB datenum of year 0; datenum = date.toordinal() + 366
-
-
 def plan_wiki(people: int, seed: int, defects: bool) -> list[WikiRow]:
-    """The rows of wiki.mat: one a person, and one more for each person who is there twice."""
-    rng = generator(seed, 3)
+    """The rows of wiki.mat: one per person, two for the people with the defect `twice`."""
+    rng = generator(seed, WIKI_ROWS)
     rows = []
     for person, name in enumerate(invented_names(people, seed)):
         taken, age = int(rng.integers(1950, 2015)), int(rng.integers(16, 85))
@@ -67,7 +81,7 @@ def plan_wiki(people: int, seed: int, defects: bool) -> list[WikiRow]:
     if not defects:
         return rows
     order = iter(rng.permutation(people).tolist())
-    second = {}
+    second: dict[int, WikiRow] = {}
     for defect, share in DEFECTS.items():
         for count in range(max(1, round(share * people))):
             index = next(order, None)
@@ -88,7 +102,7 @@ def plan_wiki(people: int, seed: int, defects: bool) -> list[WikiRow]:
 
 
 def spoil_age(row: WikiRow, count: int, rng: np.random.Generator) -> WikiRow:
-    """Birth in year 0 (the first row only), else by turns after the picture or a century early."""
+    """Birth in year 0 (the first row), else in turn after the picture and a century too early."""
     if count == 0:
         return replace(row, dob=int(rng.integers(1, YEAR_ZERO + 1)))
     if count % 2:
@@ -98,80 +112,59 @@ def spoil_age(row: WikiRow, count: int, rng: np.random.Generator) -> WikiRow:
 
 @DRAWINGS.register("wiki")
 def render_wiki(
-    path: str | os.PathLike,
+    path: Path,
     *,
     people: int,
     seed: int,
     size: int = 160,
     defects: bool = True,
-) -> dict[str, int]:
+) -> None:
     """Write a tar as the WIKI half of IMDB-WIKI is published (https://data.vision.ee.ethz.ch/).
 
-    `wiki_crop/NN/<id>_<birth>_<year>.jpg`, one picture of `size` by `size` pixels for most of
-    `people`; then `wiki_crop/wiki.mat`, a MATLAB 5 struct `wiki` of row vectors dob (datenum),
-    photo_taken (year), full_path, gender (1 male, 0 female, NaN unknown), name, face_location
-    (x1 y1 x2 y2 from 1), face_score and second_face_score (NaN: none); last
-    `wiki_crop/landmarks.csv`, the ground truth as in `render_lfw` (empty where there is no face).
+    `wiki_crop/NN/<id>_<birth>_<year>.jpg`, pictures of `size` by `size` pixels; then
+    `wiki_crop/wiki.mat`, a MATLAB 5 struct `wiki` of row vectors dob (datenum), photo_taken (year),
+    full_path, gender (1 male, 0 female, NaN unknown), name, face_location (x1 y1 x2 y2 from 1),
+    face_score and second_face_score (NaN: none); last `wiki_crop/landmarks.csv`, the ground truth
+    (see `archive`).
 
-    With `defects`, the shares DEFECTS of the people, and at least one of each as long as there
-    are people left, show what the real set has: unknown sex, no face (score -Inf, background
-    only), a second face, a face score below 1, an impossible age (the first one is born in year
-    0, a datenum <= 366), a JPEG cut in half, an empty file, the bytes of somebody else's picture
-    under one's own name (of the same recorded sex), and one person with two pictures.
-    Returns how many rows have which defect (both rows of a person who is there twice).
+    With `defects`, the shares DEFECTS of the people (at least one person each, while there are
+    people left) have what the real set has: unknown sex, no face (score -Inf, background only), a
+    second face, a face score below 1, an impossible age (the first one is born in year 0, a
+    datenum <= 366), a JPEG cut in half, an empty file, the bytes of another person's picture (of
+    the same recorded sex), and two pictures of one person.
     Raises GraftError for people below 1, a size below MIN_SIZE and a seed below 0.
     """
     check_numbers(people=people, size=size, seed=seed)
     rows = plan_wiki(people, seed, defects)
-    rng = generator(seed, 4)
-    table = {field: [] for field in WIKI_FIELDS}
-    counts = collections.Counter(row.defect for row in rows if row.defect)
+    rng = generator(seed, WIKI_SCORES)
+    records = []
     with portrait_archive(path, "wiki_crop", compressed=False) as archive:
         for row in tqdm(rows, desc="portraits", unit="picture", mininterval=1):
             identity = draw_identity(seed, row.person)
             shot = draw_shot(seed, row.person, row.picture)
-            beside = None
-            if row.defect == "second_face":
-                beside = bystander(seed, people + row.person)
-            portrait = render(
-                None if row.defect == "no_face" else identity, shot, size, beside=beside
-            )
+            second = bystander(seed, people + row.person) if row.defect == "second_face" else None
+            drawn = None if row.defect == "no_face" else identity
+            portrait = render(drawn, shot, size, beside=second)
             data = encode(portrait, shot)
             keep = {"truncated": len(data) // 2, "zero_byte": 0}.get(row.defect, len(data))
             archive.add_portrait(row.full_path, data[:keep], identity.sex, portrait.landmarks)
-            for field, value in wiki_record(row, identity, portrait, rng).items():
-                table[field].append(value)
-        archive.add("wiki.mat", wiki_mat(table))
-    return dict(counts)
-
-
-WIKI_FIELDS = {  # in the published order; None marks a MATLAB cell
-    "dob": np.int32,
-    "photo_taken": np.uint16,
-    "full_path": None,
-    "gender": np.float64,
-    "name": None,
-    "face_location": None,
-    "face_score": np.float64,
-    "second_face_score": np.float64,
-}
+            records.append(record(row, identity, portrait, rng))
+        archive.add("wiki.mat", wiki_mat(records))
 
 
 def bystander(seed: int, person: int) -> tuple[Identity, Shot]:
-    """Someone smaller, at the left or right edge of the picture."""
+    """A smaller person at the left or right edge of the picture."""
     shot = draw_shot(seed, person, 0)
     side = 0.36 if shot.x > 0 else -0.36
     return draw_identity(seed, person), replace(shot, x=side, y=-0.1, scale=0.75 * shot.scale)
 
 
-def wiki_record(
+def record(
     row: WikiRow, identity: Identity, portrait: Portrait, rng: np.random.Generator
-) -> dict:
-    """The values of one row, with scores from where the real ones lie (see `wiki.mat`)."""
-    usual, low, other = (
-        np.clip(rng.normal(3.2, 1.2), 1.02, 7.0),
-        *rng.uniform((0.1, 0.8), (0.99, 4)),
-    )
+) -> dict[str, object]:
+    """The values of FIELDS of one row; the scores are in the range of the real ones."""
+    usual = np.clip(rng.normal(3.2, 1.2), 1.02, 7.0)
+    low, other = rng.uniform((0.1, 0.8), (0.99, 4))
     scores = {"low_score": low, "no_face": -np.inf}
     genders = {"male": 1.0, "female": 0.0}
     location = (portrait.box + 1)[None]
@@ -190,13 +183,13 @@ def wiki_record(
     }
 
 
-def wiki_mat(table: dict[str, list]) -> bytes:
-    """The struct `wiki` as a MATLAB 5 file without the date that scipy stamps into its header."""
+def wiki_mat(records: list[dict[str, object]]) -> bytes:
+    """The struct `wiki` as a MATLAB 5 file, with a fixed date in the header."""
     struct = {}
-    for field, dtype in WIKI_FIELDS.items():
-        column = np.empty((1, len(table[field])), dtype=dtype or object)
-        for index, value in enumerate(table[field]):
-            column[0, index] = value
+    for field, dtype in FIELDS.items():
+        column: np.ndarray = np.empty((1, len(records)), dtype=dtype)
+        for index, row in enumerate(records):
+            column[0, index] = row[field]
         struct[field] = column
     file = io.BytesIO()
     savemat(file, {"wiki": struct}, do_compression=True)
