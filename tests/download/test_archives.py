@@ -25,11 +25,11 @@ def test_members_agree_with_tarfile_and_give_the_bytes(tmp_path, format):
     long = "/".join(["folder"] * 25) + "/é, long.jpg"
     files = FILES if format == tarfile.USTAR_FORMAT else FILES | {long: b"long"}
     path = make_tar(tmp_path / "a.tar", files, format=format)
-    found = list(members(path))
+    listed = list(members(path))
     with tarfile.open(path) as tar:
-        assert found == [(m.name, m.offset_data, m.size) for m in tar.getmembers()]
+        assert listed == [(m.name, m.offset_data, m.size) for m in tar.getmembers()]
     with Archive(path) as archive:
-        assert {name: archive.read(offset, size) for name, offset, size in found} == files
+        assert {name: archive.read(offset, size) for name, offset, size in listed} == files
 
 
 def test_directories_are_skipped_and_names_normalised(tmp_path):

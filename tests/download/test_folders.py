@@ -37,8 +37,8 @@ def pack(folder, destination):
 def test_a_folder_is_packed_with_its_pictures_tables_and_folders(tmp_path):
     folder = plant(tmp_path / "photos", FILES | LEFT_OUT)
     (folder / "empty").mkdir()
-    found = pack(folder, tmp_path / "raw" / "mine.tar")
-    assert found == {"pictures": 4, "tables": 1}
+    counts = pack(folder, tmp_path / "raw" / "mine.tar")
+    assert counts == {"pictures": 4, "tables": 1}
     assert tar_content(tmp_path / "raw/mine.tar") == FILES
     with tarfile.open(tmp_path / "raw/mine.tar", "r:") as tar:
         entries = tar.getmembers()
@@ -70,12 +70,12 @@ def test_equal_trees_give_equal_digests_and_bytes(tmp_path):
 def test_every_change_of_pictures_changes_the_digest_and_nothing_else_does(tmp_path):
     folder = plant(tmp_path / "photos", FILES)
     notes = tmp_path / "notes.json"
-    seen = [folders.digest(folder, key=KEY, memory=notes)]
+    digests = [folders.digest(folder, key=KEY, memory=notes)]
 
     def changed() -> bool:
-        seen.append(folders.digest(folder, key=KEY, memory=notes))
-        assert seen[-1] == folders.digest(folder, key=KEY)  # what is remembered is still true
-        return seen[-1] not in seen[:-1]
+        digests.append(folders.digest(folder, key=KEY, memory=notes))
+        assert digests[-1] == folders.digest(folder, key=KEY)  # the memory gives the same
+        return digests[-1] not in digests[:-1]
 
     assert not changed()
     os.utime(folder / "cat/1.png", (5, 5))
@@ -125,8 +125,8 @@ def test_a_link_within_the_folder_is_followed(tmp_path):
     (folder / "cat/one.png").symlink_to("../all/1.png")
     (folder / "dog").symlink_to("all")
     pack(folder, tmp_path / "mine.tar")
-    found = tar_content(tmp_path / "mine.tar")
-    assert found["cat/one.png"] == b"one" and found["dog/2.png"] == b"two"
+    files = tar_content(tmp_path / "mine.tar")
+    assert files["cat/one.png"] == b"one" and files["dog/2.png"] == b"two"
     (tmp_path / "alias").symlink_to("photos")  # the folder itself may be a link
     assert folders.digest(tmp_path / "alias", key=KEY) == folders.digest(folder, key=KEY)
 
@@ -142,7 +142,7 @@ def test_a_link_within_the_folder_is_followed(tmp_path):
         ("cat/nowhere.png", "gone.png", "No such file"),
     ],
 )
-def test_a_link_that_leads_astray_is_refused(tmp_path, name, target, reason):
+def test_a_bad_link_is_refused(tmp_path, name, target, reason):
     (tmp_path / "secret.png").write_bytes(b"secret")
     folder = plant(tmp_path / "photos", FILES)
     (folder / name).symlink_to(target)

@@ -1,4 +1,4 @@
-"""Downloads: mirrors, resumption after cuts and kills, and nothing wrong ever appearing."""
+"""Downloads: mirrors, resumption after cuts and kills, and no wrong file at the destination."""
 
 import contextlib
 import gzip
@@ -33,7 +33,7 @@ def sha(data: bytes) -> str:
 
 
 class Site:
-    """A little web server: what it holds, how it misbehaves, and what it was asked."""
+    """A web server: its file, its faults, and the requests that it received."""
 
     def __init__(self):
         self.data = DATA
@@ -137,7 +137,7 @@ def get(addresses, *, data=DATA, **changes):
 
 
 def raw() -> list[str]:
-    """What stands in the destination's folder."""
+    """The files in the destination's folder."""
     return sorted(path.name for path in Path("raw").iterdir())
 
 
@@ -146,11 +146,11 @@ def whole(data: bytes = DATA) -> bool:
     return Path("raw/lfw.tgz").read_bytes() == data and raw() == ["lfw.tgz"]
 
 
-def test_plain_download_shows_its_progress_and_says_what_it_did(site, capsys):
-    said = get([f"http://somebody:secret@{site.url[7:]}/lfw.tgz?token=secret"])
+def test_a_download_shows_its_progress_and_returns_its_origin(site, capsys):
+    results = get([f"http://somebody:secret@{site.url[7:]}/lfw.tgz?token=secret"])
     assert whole()
-    assert said.pop("seconds") >= 0
-    assert said == {
+    assert results.pop("seconds") >= 0
+    assert results == {
         "name": "lfw.tgz",
         "mirror": f"{site.url}/lfw.tgz",
         "sha256": sha(DATA),
@@ -328,7 +328,7 @@ def test_wrong_digest_then_a_good_mirror(site):
     assert whole()
 
 
-def test_wrong_digest_everywhere_tells_expected_and_got_and_leaves_nothing(site):
+def test_wrong_digest_everywhere_is_an_error_with_both_digests(site):
     site.data = OTHER
     with pytest.raises(GraftError) as caught:
         get([f"{site.url}/lfw.tgz"])
@@ -341,14 +341,14 @@ def test_wrong_digest_everywhere_tells_expected_and_got_and_leaves_nothing(site)
     assert len(site.requests) == 1
 
 
-def test_wrong_size_is_told_before_anything_is_transferred(site):
+def test_wrong_size_is_an_error_before_the_transfer(site):
     site.data = OTHER[:-1]
     with pytest.raises(GraftError, match=r"has 299999 bytes, expected 300000 \(datasets\..*size\)"):
         get([f"{site.url}/lfw.tgz"])
     assert raw() == []
 
 
-def test_missing_on_one_mirror_leads_to_the_next_at_once(site):
+def test_after_a_missing_file_the_next_mirror_follows_at_once(site):
     get([f"{site.url}/missing", f"{site.url}/lfw.tgz"])
     assert whole()
     assert [path for path, _, _ in site.requests] == ["/missing", "/lfw.tgz"]
@@ -363,7 +363,7 @@ def test_busy_server_is_tried_again(site, status, capsys):
     assert f"HTTP {status}. Next try in 0.002 s." in capsys.readouterr().err
 
 
-def test_retry_after_is_obeyed_in_both_forms_and_capped(site, monkeypatch):
+def test_retry_after_is_honoured_in_both_forms_up_to_a_limit(site, monkeypatch):
     waits = []
     monkeypatch.setattr(mirrors.time, "sleep", waits.append)
     site.statuses, site.headers = [503], {"Retry-After": "7"}
@@ -374,7 +374,7 @@ def test_retry_after_is_obeyed_in_both_forms_and_capped(site, monkeypatch):
     assert waits == [7, mirrors.LONGEST_WAIT]
 
 
-def test_server_that_is_away_is_tried_with_back_off_then_left(site, monkeypatch):
+def test_unreachable_server_is_tried_with_exponential_backoff(site, monkeypatch):
     waits = []
     monkeypatch.setattr(mirrors.time, "sleep", waits.append)
     url = site.url
@@ -420,7 +420,7 @@ def test_wrong_local_file_does_not_cost_what_came_over_the_network(site):
     assert site.sent == len(DATA)
 
 
-def test_downloads_folder_is_looked_at_first(site):
+def test_the_downloads_folder_comes_first(site):
     Path("downloads").mkdir()
     Path("downloads/lfw.tgz").write_bytes(DATA)
     assert get([f"{site.url}/lfw.tgz"])["mirror"] == "downloads/lfw.tgz"
@@ -428,7 +428,7 @@ def test_downloads_folder_is_looked_at_first(site):
     assert Path("downloads/lfw.tgz").read_bytes() == DATA
 
 
-def test_nothing_anywhere_says_what_each_mirror_said_and_how_to_do_it_by_hand(site):
+def test_a_failure_names_the_fault_of_each_mirror_and_what_to_do_by_hand(site):
     with pytest.raises(GraftError) as caught:
         get(
             [f"{site.url}/missing", "nowhere.tgz", ".", "file://elsewhere/x", "ftp://old.org/x"],
@@ -446,7 +446,7 @@ def test_nothing_anywhere_says_what_each_mirror_said_and_how_to_do_it_by_hand(si
         get([], manual="register")
 
 
-def test_missing_sha256_is_told_and_the_transfer_is_not_repeated(site):
+def test_missing_sha256_is_an_error_with_it_and_the_transfer_is_not_repeated(site):
     site.cuts = [100_000]
     for size in (None, len(DATA)):
         with pytest.raises(GraftError) as caught:
@@ -499,14 +499,14 @@ def test_redirects_to_less_safe_places_are_refused(monkeypatch, target):
     assert asked == ["https://safe.example/x"]
 
 
-def test_redirects_on_the_same_footing_are_followed(site):
+def test_redirects_to_equally_safe_places_are_followed(site):
     site.statuses, site.headers = [302], {"Location": "/moved/lfw.tgz"}
     get([f"{site.url}/lfw.tgz"])
     assert whole()
     assert site.requests[-1][0] == "/moved/lfw.tgz"
 
 
-def test_an_unwritable_folder_is_told_in_one_sentence():
+def test_an_unwritable_folder_is_one_sentence():
     Path("raw").write_text("in the way")
     with pytest.raises(GraftError, match=r"lfw\.tgz\.part: the file cannot be written \(.*\)\. "):
         get(["nowhere"])
@@ -559,10 +559,10 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def test_an_md5_will_do_where_no_sha256_is_published(site):
+def test_an_md5_is_enough_where_no_sha256_is_published(site):
     site.cuts = [100_000]
-    said = get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA).upper())
-    assert whole() and said["sha256"] == sha(DATA)
+    results = get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA).upper())
+    assert whole() and results["sha256"] == sha(DATA)
     assert [asked for _, asked, _ in site.requests] == [None, "bytes=100000-"]
     assert get([f"{site.url}/lfw.tgz"], sha256=None, md5=md5(DATA))["mirror"] is None
     Path("raw/lfw.tgz").write_bytes(OTHER)

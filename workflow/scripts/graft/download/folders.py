@@ -1,8 +1,8 @@
 """A user's folder of pictures: its digest, and its contents as one uncompressed tar.
 
-The tar holds the folder's pictures, its `.csv` tables and its folders, so that an empty one can be
-seen; hidden files and all others are left out. It holds no times, owners or modes: equal folders
-give equal bytes.
+The tar holds the folder's pictures, its `.csv` tables and its folders, empty ones included; hidden
+files and all others are left out. It holds no times, owners or modes: equal folders give equal
+bytes.
 """
 
 import contextlib

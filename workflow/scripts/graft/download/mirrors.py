@@ -310,9 +310,8 @@ def fetch(
             f"{destination}.part: the file cannot be written ({error.strerror or error}). Correct "
             "that and run again; what has arrived is kept."
         ) from error
-    advice = (
-        f"Get it by hand ({manual})" if manual else f"Correct {url_key or f'{key}.url'}, or get it"
-    )
+    url_key = url_key or f"{key}.url"
+    advice = f"Get it by hand ({manual})" if manual else f"Correct {url_key}, or get it"
     raise GraftError(
         f"{key}: {name} cannot be downloaded ({'; '.join(failures) or 'no mirror is listed'}). "
         f"{advice} and put it at {by_hand}."
