@@ -20,7 +20,7 @@ from graft.datasets.build import build
 from graft.download.archives import Archive
 from graft.models import model_file
 from graft.models.network import Network
-from graft.models.transforms import Transform
+from graft.models.transforms import to_input
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 1}
 CLASSES = ["a <b>", 'say "yes"', "ü"]
@@ -30,8 +30,6 @@ HEAD = {"pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.5}
 def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **preparation):
     """A small network with random weights, no class of which is always the likeliest; returns
     its description."""
-    torch.manual_seed(0)
-    network = Network("vgg_mini", cut, Head.model_validate(HEAD), len(CLASSES), size).eval()
     detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
     detection = {"detector": detector, "device": "cpu"}
     description = {
@@ -59,11 +57,13 @@ def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **pr
         | (detection if crop == "aligned_face" else {})
         | preparation,
     }
-    transform = Transform.from_dict(description["transform"])
+    torch.manual_seed(0)
+    backbone = model_file.backbone_from_json(description)
+    network = Network(backbone, cut, Head.model_validate(HEAD), len(CLASSES), size).eval()
     several = torch.from_numpy(np.stack([picture(seed, (size, size)) for seed in range(8)]))
     with torch.no_grad():
         network.head[-1].weight.mul_(100)
-        network.head[-1].bias.sub_(network.whole(transform(several)).mean(0))
+        network.head[-1].bias.sub_(network.whole(to_input(several, backbone.transform)).mean(0))
     model_file.save(path, network.tensors(), description)
     return description
 

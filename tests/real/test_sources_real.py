@@ -1,4 +1,4 @@
-"""Published weights on published photographs: converted weights recognise the objects."""
+"""Published weights on published photographs: converted, they give the same features."""
 
 import io
 import tarfile
@@ -13,18 +13,18 @@ from PIL import Image
 from torch.nn import functional
 from torchvision import models as torchvision_models
 
-from graft.config import models
-from graft.models import model_file, sources
+from graft.config.models import Transform
+from graft.config.stages import BackboneSettings
+from graft.models import model_file, weights
 from graft.models.backbones import Backbone
-from graft.models.transforms import Transform
+from graft.models.transforms import to_input
 
 pytestmark = needs_kit
 
 WEIGHTS = KIT / "weights"
 KERAS = WEIGHTS / "squeezenet1_1_imagenet_notop_keras.h5"
-IMAGENET = models.Transform().model_dump(mode="json")
-CAFFE = {**IMAGENET, "scale": 1.0, "mean": [103.939, 116.779, 123.68], "std": [1.0] * 3}
-CAFFE["channels"] = "BGR"
+IMAGENET = Transform()
+CAFFE = Transform(scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, channels="BGR")
 
 SIDE, EACH = 224, 12
 # ImageNet's classes that a photograph of each of Pascal VOC's should be taken for.
@@ -68,48 +68,46 @@ def photographs():
     return found
 
 
-def normalised(path, destination, architecture, **options):
-    """What the weights stage makes of a file: (tensors, description)."""
-    tensors = sources.read(path, architecture=architecture)
-    report = sources.normalise(
-        tensors, destination, architecture=architecture, key="sources.kit", origin={}, **options
-    )
+def normalised(path, destination, architecture, transform):
+    """What the weights stage makes of a file: (tensors, settings)."""
+    tensors = weights.read(path, architecture)
+    settings = BackboneSettings(architecture=architecture, transform=transform)
+    report = weights.normalise(tensors, destination, settings, key="sources.kit", origin={})
     assert not report["new"]
-    return model_file.load(destination)
+    return model_file.load_source(destination)
 
 
-def features(source, pictures):
-    tensors, description = source
-    backbone = Backbone(description["architecture"]).eval()
+def features(tensors, settings, pictures):
+    backbone = Backbone(settings.architecture, skip_init=True).eval()
     backbone.load(tensors)
     with torch.inference_mode():
-        return backbone(Transform.from_dict(description["transform"])(pictures))
+        return backbone(to_input(pictures, settings.transform))
 
 
-def test_a_converted_keras_file_equals_the_published_state_dict(tmp_path):
+def test_a_converted_keras_file_equals_the_published_state_dict_after_its_first_layer(tmp_path):
     theirs = torch.load(WEIGHTS / "squeezenet1_1_imagenet_features.pth", weights_only=True)
-    ours, description = normalised(
-        KERAS, tmp_path / "converted.safetensors", "squeezenet1_1", transform=CAFFE
-    )
-    assert description["transform"] == CAFFE and ours.keys() == theirs.keys()
-    first = {"features.0.weight", "features.0.bias"}  # for another input: see the next test
+    ours, settings = normalised(KERAS, tmp_path / "a.safetensors", "squeezenet1_1", CAFFE)
+    assert settings.transform == CAFFE and ours.keys() == theirs.keys()
+    first = {"features.0.weight", "features.0.bias"}  # which expects another transform
     assert all(torch.equal(ours[name], theirs[name]) for name in ours.keys() - first)
 
 
-def test_with_its_own_transform_a_keras_file_gives_the_same_features(tmp_path, photographs):
+def test_with_its_own_transform_it_gives_the_same_features(tmp_path, photographs):
     pictures = torch.from_numpy(np.stack([picture for _, picture in photographs[:4]]))
     path = WEIGHTS / "squeezenet1_1_imagenet_features.pth"
-    theirs = normalised(path, tmp_path / "a.safetensors", "squeezenet1_1", transform=IMAGENET)
-    ours = normalised(KERAS, tmp_path / "b.safetensors", "squeezenet1_1", transform=CAFFE)
-    expected, found = features(theirs, pictures), features(ours, pictures)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
-    wrong = (ours[0], {**ours[1], "transform": {**CAFFE, "channels": "RGB"}})
-    assert (features(wrong, pictures) - expected).abs().mean() > 0.1 * expected.abs().mean()
+    theirs = normalised(path, tmp_path / "a.safetensors", "squeezenet1_1", IMAGENET)
+    ours = normalised(KERAS, tmp_path / "b.safetensors", "squeezenet1_1", CAFFE)
+    expected, converted = features(*theirs, pictures), features(*ours, pictures)
+    torch.testing.assert_close(converted, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    rgb = CAFFE.model_copy(update={"channels": "RGB"})
+    wrong = ours[1].model_copy(update={"transform": rgb})
+    difference = (features(ours[0], wrong, pictures) - expected).abs().mean()
+    assert difference > 0.1 * expected.abs().mean()
 
 
-def test_squeezenet1_0_tells_what_photographs_show(tmp_path, photographs):
+def test_squeezenet1_0_recognises_photographs(tmp_path, photographs):
     path = WEIGHTS / "squeezenet1_0_imagenet.pth"
-    source = normalised(path, tmp_path / "a.safetensors", "squeezenet1_0", transform=IMAGENET)
+    source = normalised(path, tmp_path / "a.safetensors", "squeezenet1_0", IMAGENET)
     # Its classifier, which a source leaves out, is a convolution to 1,000 maps.
     published = torch.load(path, weights_only=True)
     network = torchvision_models.squeezenet1_0()
@@ -119,7 +117,7 @@ def test_squeezenet1_0_tells_what_photographs_show(tmp_path, photographs):
         for line in (WEIGHTS / "imagenet_labels.txt").read_text(encoding="utf-8").splitlines()
     ][1:]  # index 0 is the background
     pictures = torch.from_numpy(np.stack([picture for _, picture in photographs]))
-    maps = features(source, pictures)
+    maps = features(*source, pictures)
     with torch.inference_mode():
         scores = functional.relu(network.classifier[1](maps)).mean((2, 3))
     hits, seen = Counter(), Counter()

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from graft.config.models import Transform
+from graft.config.stages import BackboneSettings
 from graft.core import hdf5
 from graft.core.devices import cpu_has_bf16
 from graft.images import packs
 from graft.models import model_file
 from graft.models.backbones import Backbone
-from graft.models.transforms import Transform
+from graft.models.transforms import to_input
 from graft.training import features
 
 SIDE, COUNT = 224, 16
@@ -32,8 +34,9 @@ def folder(tmp_path_factory):
         names = [f"{i:02d}" for i in range(COUNT)]
         packs.write_labels(file, np.arange(COUNT) % 2, names, names, ["no", "yes"])
     torch.manual_seed(0)
-    description = {"architecture": "vgg16", "transform": CAFFE.to_dict()}
-    model_file.save(folder / "source.safetensors", Backbone("vgg16").tensors(), description)
+    settings = BackboneSettings(architecture="vgg16", transform=CAFFE)
+    header = model_file.backbone_to_json(settings)
+    model_file.save(folder / "source.safetensors", Backbone("vgg16").tensors(), header)
     return folder
 
 
@@ -64,7 +67,7 @@ def direct(folder):
     backbone.load(model_file.load(folder / "source.safetensors")[0])
     pictures = torch.from_numpy(packs.Pack(folder / "pack.h5").read(np.arange(COUNT)))
     with torch.inference_mode():
-        return backbone(CAFFE(pictures)).flatten(1).numpy()
+        return backbone(to_input(pictures, CAFFE)).flatten(1).numpy()
 
 
 def test_stored_features_equal_the_network_run_directly(folder, direct):

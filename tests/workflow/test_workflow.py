@@ -73,7 +73,7 @@ FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "
     [
         ("graft/images/align.py", {"crop"}, FOLLOWING_CROP),
         (
-            "graft/models/sources.py",
+            "graft/models/weights.py",
             {"weights"},
             {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
             | dict.fromkeys(("compare", "plots", "overview", "track"), 1),

@@ -1,4 +1,4 @@
-"""Write a trained model as ONNX, and make sure that it computes the same."""
+"""Write a trained model as ONNX, and check that it computes the same."""
 
 import torch
 

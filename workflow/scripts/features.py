@@ -1,4 +1,4 @@
-"""Run a source's frozen blocks over a part, once, and keep what comes out at the cut."""
+"""Run a source's frozen blocks over a part, once, and store the activations at the cut."""
 
 import torch
 

@@ -1,19 +1,18 @@
-"""Normalise a source's weights, of any origin, to one file under torchvision's names."""
+"""Write a source's weights, of whatever kind, under torchvision's names."""
 
 from adapter import Job
 from graft.config import stages
+from graft.core.files import write_json
 from graft.models import weights
 
 with Job(snakemake, stages.WeightsSettings) as job:
-    settings = job.settings
-    names = settings.weights.stack or ()
-    members = zip(job.inputs["members"], job.digests("members"), strict=True)
-    job.results = weights.make(
-        settings,
-        job.outputs.weights,
-        job.outputs.import_report,
-        source=job.wildcards["source"],
-        mirrors=job.parameter("mirrors")["url"],
-        model=next(zip(job.inputs["model"], job.digests("model"), strict=True), None),
-        members=dict(zip(names, members, strict=True)),
+    made = {
+        path: digest
+        for role in ("model", "members")
+        for path, digest in zip(job.inputs[role], job.digests(role), strict=True)
+    }
+    report = weights.make(
+        job.settings, job.outputs.weights, urls=job.parameter("mirrors")["url"], made=made
     )
+    write_json(job.outputs.import_report, {"source": job.wildcards["source"], **report})
+    job.results = {"parameters": report["parameters"]}

@@ -12,7 +12,6 @@ from graft.core.errors import GraftError
 from graft.evaluation.predictions import predictions_frame
 from graft.images.packs import open_parts
 from graft.models.model_file import load_network
-from graft.models.transforms import Transform
 from graft.training import loop
 from graft.training.batches import Batches
 
@@ -24,14 +23,13 @@ def predict(
     torch.set_num_threads(threads)
     network, description = load_network(model)
     rows = open_parts(parts)
-    if rows.classes != description["classes"]:
+    if rows.classes != description.classes:
         raise GraftError(f"{parts[0]} has other classes than {model}; run the pack stage again.")
     if not len(rows):
         raise GraftError(f"{parts[0]}: no test sample is left; raise the data set's split.test.")
-    transform = Transform.from_dict(description["transform"])
     batches = Batches(
         rows,
-        transform if description["cut"] == IMAGE else None,
+        description.backbone.transform if description.cut == IMAGE else None,
         flip=False,
         shift=0.0,
         device=device,

@@ -1,102 +1,114 @@
-"""Backbones: torchvision's own modules, regrouped into the named blocks of `architectures`.
+"""Backbones: torchvision's networks without their classifiers, regrouped into named blocks.
 
-A `Backbone` is an ordered list of named blocks, so that a network can be cut between any two
-of them (and within VGG's, behind any layer). Tensors keep torchvision's names outside
-(`features.0.weight`, `layer1.0.conv1.weight`), whatever block they stand in, so weights can be
-exchanged with everything else that uses them.
+The names of the blocks are in `config.architectures`. Tensors keep torchvision's names
+(`features.0.weight`, `layer1.0.conv1.weight`), whatever block they are in, so that weights can be
+exchanged with everything else that uses these names.
+
+To add a backbone: register a function that builds it below, and list its blocks in
+`config.architectures`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torchvision import models
 from torchvision.models.vgg import cfgs, make_layers
 
-from graft.config.architectures import BLOCKS, LAYERS, POOLS, STACK
+from graft.config.architectures import BLOCKS, LAYERS, STACK
+from graft.config.models import Transform
+from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError
 from graft.core.registry import Registry
-from graft.models.transforms import Transform
+from graft.models import transforms
 
-# VGG-16's plan (configuration D of Simonyan and Zisserman 2015) at a quarter of its width.
-VGG_MINI = [width if width == "M" else width // 4 for width in cfgs["D"]]
+
+class Plan(NamedTuple):
+    """A network, and for each of its blocks in order the paths of the modules that form it."""
+
+    network: nn.Module
+    blocks: list[list[str]]
+
+
+BACKBONES: Registry[Callable[[], Plan]] = Registry("graft.models.backbones")
+"""Functions that build a network with any weights, by the name of the architecture."""
 
 
 class Backbone(nn.Module):
     """The blocks of one architecture, as children named like the blocks, in order.
 
     Input float (n, 3, height, width); output of the last block float (n, channels, h, w), or
-    (n, width) where it is fully connected. `experts` describes the members of a `stack` (see
-    `Experts`); their tensors are named `{member}.{torchvision's name}`. The weights are random
-    (see `initialise`), or with `skip_init` whatever the memory held, for those that load them.
+    (n, width) where it is fully connected. `experts` are the members of a `stack` (see `Experts`);
+    their tensors are named `{member}.{torchvision's name}`. The weights are random (see
+    `initialise`), or with `skip_init` undefined, for callers that load them.
     """
 
+    network: nn.Module
+    """torchvision's network, which shares the blocks' modules. Not a child."""
+
     def __init__(
-        self, architecture: str, experts: dict[str, dict] | None = None, *, skip_init: bool = False
+        self,
+        architecture: str,
+        experts: Mapping[str, BackboneSettings] | None = None,
+        *,
+        skip_init: bool = False,
     ):
         super().__init__()
         self.architecture = architecture
-        self.names: dict[str, str] = {}
         if architecture == STACK:
-            self._add_experts(experts or {})
+            network, paths = self._add_experts(experts or {})
         else:
-            self._add_blocks()
-        self.layers = self._modules_of_layers()
+            network, paths = self._add_blocks()
+        object.__setattr__(self, "network", network)
+        self.paths = dict(zip(BLOCKS[architecture], paths, strict=True)) | self._layers(paths)
+        """The modules of each block, and of each layer that can be named, as paths in `network`."""
         if not skip_init:
             initialise(self)
 
-    def _add_blocks(self) -> None:
-        # Without memory at first: torchvision draws weights, also for layers that are left out.
+    def _add_blocks(self) -> Plan:
+        # Without memory at first: torchvision draws weights, even for what is not used here.
         with torch.device("meta"):
-            network, layout = BACKBONES[self.architecture]()
-        for block, paths in zip(BLOCKS[self.architecture], layout, strict=True):
-            modules = OrderedDict()
-            for path in paths:
-                child = path.replace(".", "_")
-                modules[child] = network.get_submodule(path)
-                self.names[f"{block}.{child}."] = f"{path}."
-            self.add_module(block, nn.Sequential(modules))
+            plan = BACKBONES[self.architecture]()
+        for block, paths in zip(BLOCKS[self.architecture], plan.blocks, strict=True):
+            modules = ((path.replace(".", "_"), plan.network.get_submodule(path)) for path in paths)
+            self.add_module(block, nn.Sequential(OrderedDict(modules)))
         self.to_empty(device="cpu")
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_running_stats()
+        return plan
 
-    def _add_experts(self, experts: dict[str, dict]) -> None:
+    def _add_experts(self, experts: Mapping[str, BackboneSettings]) -> Plan:
         if not experts or "head" in experts:
             raise GraftError(
-                "a stack needs members, and none may be called head, as the classifier's layers "
-                "are; name other sources in its weights.stack."
+                "weights.stack: a stack needs members, and none may be called head, which is the "
+                "name of the classifier's layers. Name other sources."
             )
         (block,) = BLOCKS[STACK]
-        self.add_module(block, Experts(experts))
-        for index, (name, backbone) in enumerate(
-            zip(sorted(experts), self.experts.backbones, strict=True)
-        ):
-            for ours, theirs in backbone.names.items():
-                self.names[f"{block}.backbones.{index}.{ours}"] = f"{name}.{theirs}"
+        members = Experts(experts)
+        self.add_module(block, members)
+        network, paths = nn.Module(), []
+        for name, member in zip(sorted(experts), members.members, strict=True):
+            network.add_module(name, member.network)
+            paths += [f"{name}.{path}" for block in member.blocks for path in member.paths[block]]
+        return Plan(network, [paths])
 
-    def _modules_of_layers(self) -> dict[str, list[str]]:
+    def _layers(self, blocks: list[list[str]]) -> dict[str, list[str]]:
         """Each layer that can be named, with its modules: from its convolution to the next."""
-        known = LAYERS.get(self.architecture, {})
-        names, layers = iter(known), {}
-        for block in dict.fromkeys(known.values()):
-            for child, module in getattr(self, block).named_children():
-                if isinstance(module, nn.Conv2d):
+        names = iter(LAYERS.get(self.architecture, {}))
+        layers: dict[str, list[str]] = {}
+        for name, block in zip(self.blocks, blocks, strict=True):
+            for path in block if name in LAYERS.get(self.architecture, {}).values() else []:
+                if isinstance(self.network.get_submodule(path), nn.Conv2d):
                     modules = layers[next(names)] = []
-                modules.append(f"{block}.{child}")
+                modules.append(path)
         return layers
 
     @property
     def blocks(self) -> list[str]:
         return list(BLOCKS[self.architecture])
-
-    def published_name(self, name: str) -> str:
-        """torchvision's name of one of this backbone's tensors."""
-        for ours, theirs in self.names.items():
-            if name.startswith(ours):
-                return theirs + name[len(ours) :]
-        raise KeyError(name)
 
     def tensors(self, parts: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
         """Parameters and buffers by torchvision's names (all, or of some blocks and layers).
@@ -104,15 +116,11 @@ class Backbone(nn.Module):
         The tensors are the module's own, not copies.
         """
         wanted = self.blocks if parts is None else parts
-        paths = tuple(f"{path}." for part in wanted for path in self.layers.get(part, [part]))
-        return {
-            self.published_name(name): tensor
-            for name, tensor in self.state_dict().items()
-            if name.startswith(paths)
-        }
+        paths = tuple(f"{path}." for part in wanted for path in self.paths[part])
+        return {k: v for k, v in self.network.state_dict().items() if k.startswith(paths)}
 
     def load(
-        self, tensors: dict[str, torch.Tensor], parts: Iterable[str] | None = None
+        self, tensors: Mapping[str, torch.Tensor], parts: Iterable[str] | None = None
     ) -> list[str]:
         """Copy tensors in by torchvision's names and shapes; return the names imported.
 
@@ -140,15 +148,13 @@ class Backbone(nn.Module):
 
 
 class Pool(nn.Module):
-    """Maps (n, channels, h, w) -> vector (n, width): global average, or flattened.
+    """Maps (n, channels, h, w) -> vector (n, width): global average pooling, or flatten.
 
     What is a vector already stays as it is.
     """
 
     def __init__(self, kind: str):
         super().__init__()
-        if kind not in POOLS:
-            raise GraftError(f"head.pool is {kind!r}; choose one of {', '.join(POOLS)}.")
         self.kind = kind
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -158,24 +164,23 @@ class Pool(nn.Module):
 class Experts(nn.Module):
     """Several backbones side by side on the same pictures, each behind its own transform.
 
-    `experts` maps a name to {"architecture", "transform"}. Input float RGB pixels 0..255
-    (n, 3, height, width); output float (n, sum of channels, 1, 1): each one's maps averaged, in
-    the order of the names, which unlike a mapping's own order survives being written as JSON.
+    Input float RGB pixels 0..255 (n, 3, height, width); output float (n, sum of channels, 1, 1):
+    the global average of each one's maps, in the order of their names (a mapping's own order is
+    lost when it is written as JSON).
     """
 
-    def __init__(self, experts: dict[str, dict]):
+    def __init__(self, experts: Mapping[str, BackboneSettings]):
         super().__init__()
-        members = [experts[name] for name in sorted(experts)]
-        self.transforms = [Transform.from_dict(member["transform"]) for member in members]
-        self.backbones = nn.ModuleList(
-            Backbone(member["architecture"], skip_init=True) for member in members
-        )
+        ordered = [experts[name] for name in sorted(experts)]
+        self.transforms: list[Transform] = [expert.transform for expert in ordered]
+        self.members = [Backbone(expert.architecture, skip_init=True) for expert in ordered]
+        self.backbones = nn.ModuleList(self.members)
         self.pool = Pool("avgpool")
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         pooled = [
-            self.pool(backbone(transform.apply(pixels)))
-            for transform, backbone in zip(self.transforms, self.backbones, strict=True)
+            self.pool(backbone(transforms.normalise(pixels, transform)))
+            for transform, backbone in zip(self.transforms, self.members, strict=True)
         ]
         return torch.cat(pooled, 1)[:, :, None, None]
 
@@ -198,104 +203,93 @@ def initialise(module: nn.Module) -> None:
             layer.reset_parameters()
 
 
-Built = tuple[nn.Module, list[list[str]]]
-"""A network of torchvision's, and the paths of the modules that make up each block, in order."""
-
-BACKBONES: Registry[Callable[[], Built]] = Registry("graft.models.backbones")
-"""Backbones by architecture. To add one: its block names in config.architectures.BLOCKS, and here a
-function that builds it."""
-
-
 @BACKBONES.register("vgg_mini")
-def vgg_mini() -> Built:
-    network = models.VGG(make_layers(VGG_MINI, batch_norm=True), init_weights=False)
-    return network, _up_to_pooling(network)
+def vgg_mini() -> Plan:
+    """VGG-16 (configuration D of Simonyan and Zisserman 2015) at a quarter of its width."""
+    widths = [width if isinstance(width, str) else width // 4 for width in cfgs["D"]]
+    network = models.VGG(make_layers(widths, batch_norm=True), init_weights=False)
+    return Plan(network, _up_to_pooling(network))
 
 
 @BACKBONES.register("vgg16")
-def vgg16() -> Built:
+def vgg16() -> Plan:
     network = models.vgg16()
-    return network, _up_to_pooling(network)
+    return Plan(network, _up_to_pooling(network))
 
 
 @BACKBONES.register("vgg16_fc7")
-def vgg16_fc7() -> Built:
+def vgg16_fc7() -> Plan:
     """VGG-16 with its first two fully connected layers, each with ReLU and dropout."""
     network = models.vgg16()
-    network.flatten = nn.Flatten()
+    network.add_module("flatten", nn.Flatten())
     fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
     fc7 = [f"classifier.{i}" for i in range(3, 6)]
-    return network, [*_up_to_pooling(network), fc6, fc7]
+    return Plan(network, [*_up_to_pooling(network), fc6, fc7])
 
 
 @BACKBONES.register("alexnet")
-def alexnet() -> Built:
-    network = models.alexnet()
-    return network, _starting_at(network, nn.Conv2d)
+def alexnet() -> Plan:
+    return _starting_at(models.alexnet(), nn.Conv2d)
 
 
 @BACKBONES.register("squeezenet1_0")
-def squeezenet1_0() -> Built:
-    network = models.squeezenet1_0()
-    return network, _starting_at(network, nn.Conv2d, models.squeezenet.Fire)
+def squeezenet1_0() -> Plan:
+    return _starting_at(models.squeezenet1_0(), nn.Conv2d, models.squeezenet.Fire)
 
 
 @BACKBONES.register("squeezenet1_1")
-def squeezenet1_1() -> Built:
-    network = models.squeezenet1_1()
-    return network, _starting_at(network, nn.Conv2d, models.squeezenet.Fire)
+def squeezenet1_1() -> Plan:
+    return _starting_at(models.squeezenet1_1(), nn.Conv2d, models.squeezenet.Fire)
 
 
 @BACKBONES.register("inception_v3")
-def inception_v3() -> Built:
-    """Without the auxiliary classifier; a block for each size of the grid."""
+def inception_v3() -> Plan:
     network = models.inception_v3(aux_logits=False, init_weights=False)
     names = [name for name, _ in network.named_children()]
     mixed = [[name for name in names if name.startswith(f"Mixed_{i}")] for i in (5, 6, 7)]
-    return network, [names[: names.index("maxpool2") + 1], *mixed]
-
-
-_RESNET = [["conv1", "bn1", "relu", "maxpool"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
+    return Plan(network, [names[: names.index("maxpool2") + 1], *mixed])
 
 
 @BACKBONES.register("resnet18")
-def resnet18() -> Built:
-    return models.resnet18(), _RESNET
+def resnet18() -> Plan:
+    return _resnet(models.resnet18())
 
 
 @BACKBONES.register("resnet50")
-def resnet50() -> Built:
-    return models.resnet50(), _RESNET
+def resnet50() -> Plan:
+    return _resnet(models.resnet50())
 
 
 @BACKBONES.register("mobilenet_v3_small")
-def mobilenet_v3_small() -> Built:
-    network = models.mobilenet_v3_small()
-    return network, _one_by_one(network)
+def mobilenet_v3_small() -> Plan:
+    return _starting_at(models.mobilenet_v3_small(), nn.Module)
 
 
 @BACKBONES.register("efficientnet_b0")
-def efficientnet_b0() -> Built:
-    network = models.efficientnet_b0()
-    return network, _one_by_one(network)
+def efficientnet_b0() -> Plan:
+    return _starting_at(models.efficientnet_b0(), nn.Module)
 
 
 @BACKBONES.register("mlp")
-def mlp() -> Built:
-    """No block at all: the head sees the pixels."""
-    return nn.Module(), []
+def mlp() -> Plan:
+    """No layer at all: a multilayer perceptron is its head."""
+    return Plan(nn.Module(), [])
 
 
 @BACKBONES.register("cnn3")
-def cnn3() -> Built:
+def cnn3() -> Plan:
     """Three times 32 filters of 5 x 5 without padding, ReLU, and max-pooling by 4."""
-    network, blocks = nn.Module(), []
+    network = nn.Module()
     for number, channels in enumerate((3, 32, 32), start=1):
         network.add_module(f"conv{number}", nn.Conv2d(channels, 32, 5))
         network.add_module(f"relu{number}", nn.ReLU(inplace=True))
         network.add_module(f"pool{number}", nn.MaxPool2d(4))
-        blocks.append([f"conv{number}", f"relu{number}", f"pool{number}"])
-    return network, blocks
+    return Plan(network, [[f"conv{i}", f"relu{i}", f"pool{i}"] for i in (1, 2, 3)])
+
+
+def _resnet(network: nn.Module) -> Plan:
+    stem = ["conv1", "bn1", "relu", "maxpool"]
+    return Plan(network, [stem, ["layer1"], ["layer2"], ["layer3"], ["layer4"]])
 
 
 def _up_to_pooling(network: models.VGG) -> list[list[str]]:
@@ -308,18 +302,11 @@ def _up_to_pooling(network: models.VGG) -> list[list[str]]:
     return blocks[:-1]
 
 
-def _starting_at(
-    network: models.AlexNet | models.SqueezeNet, *kinds: type[nn.Module]
-) -> list[list[str]]:
-    """Blocks that each start with a layer of one of these kinds."""
+def _starting_at(network: nn.Module, *kinds: type[nn.Module]) -> Plan:
+    """Blocks of the network's `features` that each start with a layer of one of these kinds."""
     blocks: list[list[str]] = []
-    for index, layer in network.features.named_children():
+    for index, layer in network.get_submodule("features").named_children():
         if isinstance(layer, kinds):
             blocks.append([])
         blocks[-1].append(f"features.{index}")
-    return blocks
-
-
-def _one_by_one(network: models.MobileNetV3 | models.EfficientNet) -> list[list[str]]:
-    """Each of the features' children is a block."""
-    return [[f"features.{index}"] for index, _ in network.features.named_children()]
+    return Plan(network, blocks)

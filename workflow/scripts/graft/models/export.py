@@ -6,7 +6,7 @@ transform's scale, mean, standard deviation and order of channels are part of it
 `logits` and `probabilities`, float32 (n, classes). Its metadata hold the `classes` in their order
 (a JSON list) and, under `graft`, the description of the model.
 
-Not part of it is what makes a photograph such a picture: finding and aligning the face, and,
+Not part of it is what makes a photograph such a picture: detecting and aligning the face, and,
 where the description's `transform.size` differs from its `preparation.image_size`, the resize
 from the latter to the former (bilinear, antialiased).
 """
@@ -14,6 +14,7 @@ from the latter to the former (bilinear, antialiased).
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,20 +22,20 @@ import onnxruntime
 import torch
 from torch import nn
 
+from graft.config.models import Transform
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
 from graft.core.version import VERSION
-from graft.models import model_file
-from graft.models.transforms import Transform
+from graft.models import model_file, transforms
+from graft.models.model_file import ModelDescription
+from graft.models.network import Network
 
 OPSET = 20
 """The version of ONNX's operators: what ONNX Runtime reads from 1.17 on."""
 
 TOLERANCE = 1e-4
 """How far ONNX Runtime's logits may be from PyTorch's, as a share of the largest (at least 1).
-
-Both compute in float32, but in another order; some 1e-6 is usual.
-"""
+Both compute in float32, but in another order; some 1e-6 is usual."""
 
 CHECKED = 4
 """Random pictures that both compute; another number than the graph is traced with."""
@@ -43,42 +44,42 @@ CHECKED = 4
 class Pictures(nn.Module):
     """A network from pictures float32 (n, 3, s, s), RGB 0 to 255, to (logits, probabilities)."""
 
-    def __init__(self, network: nn.Module, transform: Transform):
+    def __init__(self, network: Network, transform: Transform):
         super().__init__()
         self.network, self.transform = network, transform
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.network.whole(self.transform.apply(pictures))
+        logits = self.network.whole(transforms.normalise(pictures, self.transform))
         return logits, logits.softmax(1)
 
 
-def write(model: Path, destination: Path) -> dict:
-    """Write a model that `train.train` wrote as ONNX; return what `check` found and the opset.
+def write(model: Path, destination: Path) -> dict[str, Any]:
+    """Write a model that `train.train` wrote as ONNX; return the results of `check` and more.
 
     The bytes are the same each time. Raises GraftError if the file cannot be read, or if the
     graph does not compute what the network does; then nothing is written.
     """
     network, description = model_file.load_network(model)
-    module = Pictures(network, Transform.from_dict(description["transform"])).eval()
+    module = Pictures(network, description.backbone.transform).eval()
     graph = convert(module, description)
-    found = check(graph, module, description["image_size"])
+    checked = check(graph, module, description.input_size)
     with atomic(destination) as temporary:
         temporary.write_bytes(graph.SerializeToString(deterministic=True))
-    size = description["preparation"]["image_size"]
+    size = description.preparation.pack.packed_size
     return {
-        **found,
+        **checked,
         "opset": OPSET,
-        "classes": description["classes"],
-        "image_size": description["image_size"],
-        "resize_from": size if size != description["image_size"] else None,
+        "classes": description.classes,
+        "image_size": description.input_size,
+        "resize_from": size if size != description.input_size else None,
     }
 
 
-def convert(module: Pictures, description: dict) -> onnx.ModelProto:
+def convert(module: Pictures, description: ModelDescription) -> onnx.ModelProto:
     """Trace a module; the graph holds nothing of the machine it was traced on."""
-    side = description["image_size"]
+    side = description.input_size
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about its own parts
+        warnings.simplefilter("ignore")  # the exporter's, about its own parts
         program = torch.onnx.export(
             module,
             (torch.zeros(2, 3, side, side),),
@@ -90,42 +91,46 @@ def convert(module: Pictures, description: dict) -> onnx.ModelProto:
             external_data=False,
             verbose=False,
         )
+    assert program is not None  # as with dynamo=True
     graph = program.model_proto
     _strip(graph)
     graph.producer_name, graph.producer_version = "graft", VERSION
     onnx.helper.set_model_props(
         graph,
-        {"classes": json.dumps(description["classes"]), "graft": canonical_json(description)},
+        {
+            "classes": json.dumps(description.classes),
+            "graft": canonical_json(description.to_json()),
+        },
     )
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
 
-def check(graph: onnx.ModelProto, module: Pictures, image_size: int) -> dict:
+def check(graph: onnx.ModelProto, module: Pictures, input_size: int) -> dict[str, float]:
     """Compare ONNX Runtime with PyTorch on random pictures, drawn with a fixed seed.
 
     Returns {"max_abs_difference": of logits and probabilities, "max_abs_logit", "tolerance",
     "pictures_checked"}; GraftError where the difference exceeds `TOLERANCE`.
     """
-    shape = (CHECKED, 3, image_size, image_size)
+    shape = (CHECKED, 3, input_size, input_size)
     pictures = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     with torch.inference_mode():
-        wanted = [output.numpy() for output in module(torch.from_numpy(pictures))]
+        expected = [output.numpy() for output in module(torch.from_numpy(pictures))]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    given = session.run(["logits", "probabilities"], {"pictures": pictures})
-    largest = float(np.abs(wanted[0]).max())
+    outputs = session.run(["logits", "probabilities"], {"pictures": pictures})
+    largest = float(np.abs(expected[0]).max())
     # The softmax's derivatives are below 1, so what bounds the logits bounds the probabilities.
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(given, wanted, strict=True))
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(outputs, expected, strict=True))
     if not difference <= TOLERANCE * max(1, largest):  # `not <=` refuses NaN as well
         raise GraftError(
-            f"the ONNX graph's logits differ from PyTorch's by {difference:.3g} (they reach "
-            f"{largest:.3g}), more than rounding explains; this is a defect of Graft or of the "
-            "exporter, please report it."
+            f"ONNX: the graph's logits differ from PyTorch's by {difference:.3g} (they reach "
+            f"{largest:.3g}), more than rounding explains. This is a defect of Graft or of the "
+            "exporter: please report it."
         )
     return {
         "max_abs_difference": difference,
@@ -136,7 +141,7 @@ def check(graph: onnx.ModelProto, module: Pictures, image_size: int) -> dict:
 
 
 def _strip(graph: onnx.ModelProto) -> None:
-    """Take out what the exporter notes on its way: source files, stack traces, torch's names."""
+    """Remove the exporter's notes: source files, stack traces, torch's names."""
     del graph.metadata_props[:]
     graph.doc_string = ""
     waiting = [graph.graph, *graph.functions]

@@ -1,53 +1,145 @@
-"""Model files: tensors and a description as safetensors; and trained networks read from them.
+"""Model files: tensors as safetensors, with a description as JSON in the header.
 
-The safetensors file of a trained network holds every tensor, the frozen prefix included, under
-torchvision's names and `head.*`; its header describes architecture, cut, head, classes, input
-transform and how pictures were prepared.
+Two kinds. A source holds the tensors of a backbone, and describes architecture and input
+transform. A model holds every tensor of a trained network, the frozen prefix included, under
+torchvision's names and `head.*`; its header is a `ModelDescription`.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from graft.config.models import Head
+from graft.config.stages import BackboneSettings, CropSettings, PackSettings, Preparation
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
 from graft.models.network import Network
 
+Tensors = dict[str, torch.Tensor]
 
-def save(path: Path, tensors: dict[str, torch.Tensor], description: dict) -> None:
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a trained model is, and how the pictures that it expects are prepared.
+
+    `classes` are in the order of the logits; `input_size` is the side in pixels of the square
+    pictures that the backbone receives.
+    """
+
+    backbone: BackboneSettings
+    cut: str
+    mode: str
+    head: Head
+    classes: list[str]
+    input_size: int
+    preparation: Preparation
+
+    def to_json(self) -> dict[str, Any]:
+        crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
+        pack = self.preparation.pack.model_dump(mode="json")
+        crop["size"], pack["image_size"] = crop.pop("crop_size"), pack.pop("packed_size")
+        return {
+            **backbone_to_json(self.backbone),
+            "cut": self.cut,
+            "mode": self.mode,
+            "head": self.head.model_dump(mode="json"),
+            "classes": self.classes,
+            "image_size": self.input_size,
+            "preparation": {**crop, **pack},
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ModelDescription":
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        given = values["preparation"]
+        crop = CropSettings(
+            crop=given["crop"],
+            crop_size=given["size"],
+            detector=given.get("detector"),
+            device=given.get("device"),
+        )
+        pack = PackSettings(
+            packed_size=given["image_size"],
+            grayscale=given["grayscale"],
+            equalize=given["equalize"],
+        )
+        return cls(
+            backbone=backbone_from_json(values),
+            cut=values["cut"],
+            mode=values["mode"],
+            head=Head.model_validate(values["head"]),
+            classes=values["classes"],
+            input_size=values["image_size"],
+            preparation=Preparation(crop=crop, pack=pack),
+        )
+
+
+def backbone_to_json(backbone: BackboneSettings) -> dict[str, Any]:
+    members = {name: backbone_to_json(member) for name, member in (backbone.experts or {}).items()}
+    return {
+        "architecture": backbone.architecture,
+        "transform": backbone.transform.model_dump(mode="json"),
+        **({"experts": members} if members else {}),
+    }
+
+
+def backbone_from_json(values: Mapping[str, Any]) -> BackboneSettings:
+    names = ("architecture", "transform", "experts")
+    return BackboneSettings.model_validate({k: v for k, v in values.items() if k in names})
+
+
+def save(path: Path, tensors: Tensors, description: Mapping[str, Any]) -> None:
     """Write tensors as safetensors, with a JSON description in the header; whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     with atomic(path) as temporary:
         save_file(plain, temporary, metadata={"graft": canonical_json(description)})
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read (tensors, description) of a file that `save` wrote. GraftError if it is not one."""
+def load(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read (tensors, header) of a safetensors file; without our header an empty one.
+
+    GraftError if the file cannot be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {}).get("graft", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise GraftError(f"{path} is not a readable safetensors file ({error}).") from None
+        raise GraftError(
+            f"{path}: it is not a readable safetensors file ({error}). Name another one, or make "
+            "it again."
+        ) from None
     return tensors, description or {}
 
 
-def load_network(model: Path) -> tuple[Network, dict]:
-    """(network in evaluation mode, description) of a file that the train stage wrote."""
-    tensors, description = load(model)
+def load_source(path: Path) -> tuple[Tensors, BackboneSettings]:
+    """(tensors, what they are the weights of) of a file that the weights stage wrote."""
+    tensors, description = load(path)
+    return tensors, backbone_from_json(description)
+
+
+def load_network(path: Path) -> tuple[Network, ModelDescription]:
+    """(network in evaluation mode, description) of a file that the train stage wrote.
+
+    GraftError if the file cannot be read or holds something else.
+    """
+    tensors, header = load(path)
+    try:
+        model = ModelDescription.from_json(header)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise GraftError(
+            f"{path}: the file is no model that the train stage wrote. Name a model.safetensors "
+            "of this workflow."
+        ) from None
     network = Network(
-        description["architecture"],
-        description["cut"],
-        Head.model_validate(description["head"]),
-        len(description["classes"]),
-        description["image_size"],
-        experts=description.get("experts"),
-        skip_init=True,
+        model.backbone, model.cut, model.head, len(model.classes), model.input_size, skip_init=True
     )
     network.backbone.load(tensors)
-    network.load_head(tensors, str(model))
-    return network.eval(), description
+    network.load_head(tensors, str(path))
+    return network.eval(), model

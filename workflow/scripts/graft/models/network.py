@@ -5,13 +5,13 @@ suffix, is what training runs on. With the cut at `image` the suffix is the whol
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
-from graft.config.architectures import POOLS, frozen
-from graft.config.models import Head as HeadSettings
+from graft.config import architectures
+from graft.config.models import Head
 from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError
 from graft.models.backbones import Backbone, Pool, initialise
@@ -19,55 +19,24 @@ from graft.models.backbones import Backbone, Pool, initialise
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
-class Head(nn.Sequential):
+def head_layers(settings: Head, width: int, classes: int) -> nn.Sequential:
     """Fully connected layers from pooled features (n, width) to logits (n, classes).
 
-    `hidden` are the widths of the layers before the last; each is followed by its activation
-    and dropout, which are given once for all of them or as a list with one for each. Without a
-    hidden layer, dropout stands before the only one.
+    Each hidden layer is followed by its activation and dropout. Without a hidden layer, dropout
+    comes before the only one.
     """
-
-    def __init__(
-        self,
-        width: int,
-        classes: int,
-        *,
-        hidden: Sequence[int] = (),
-        activation: str | Sequence[str] = "relu",
-        dropout: float | Sequence[float] = 0.0,
-    ):
-        layers: list[nn.Module] = []
-        activations = [activation] * len(hidden) if isinstance(activation, str) else activation
-        shares = [dropout] * len(hidden) if isinstance(dropout, int | float) else dropout
-        for units, name, share in zip(hidden, activations, shares, strict=True):
-            layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
-            if share:
-                layers.append(nn.Dropout(share))
-            width = units
-        if dropout and not hidden and isinstance(dropout, int | float):
-            layers.append(nn.Dropout(dropout))
-        layers.append(nn.Linear(width, classes))
-        super().__init__(*layers)
-
-
-def experts_of(settings: BackboneSettings) -> dict[str, dict] | None:
-    """The members of a stack as `Experts` takes them, and as files describe them."""
-    if settings.experts is None:
-        return None
-    return {
-        name: member.model_dump(mode="json", include={"architecture", "transform"})
-        for name, member in settings.experts.items()
-    }
-
-
-def prefix(backbone: Backbone, cut: str) -> nn.Sequential:
-    """The frozen part: all up to and including `cut`, and the pooling if it is one."""
-    return split(backbone, cut)[0]
-
-
-def frozen_blocks(backbone: Backbone, cut: str) -> list[str]:
-    """Names of the blocks before the cut, and of the layers before it where it is within one."""
-    return frozen(backbone.architecture, cut)
+    hidden, activation, dropout = settings.hidden, settings.activation, settings.dropout
+    activations = (activation,) * len(hidden) if isinstance(activation, str) else activation
+    shares = dropout if isinstance(dropout, tuple) else (dropout,) * max(len(hidden), 1)
+    layers: list[nn.Module] = []
+    for units, name, share in zip(hidden, activations, shares, strict=False):
+        layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
+        if share:
+            layers.append(nn.Dropout(share))
+        width = units
+    if not hidden and any(shares):
+        layers.append(nn.Dropout(shares[0]))
+    return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
 def split(
@@ -77,18 +46,20 @@ def split(
 
     The pooling ends the prefix if it is the cut, else the suffix, if there is one.
     """
-    parts = frozen_blocks(backbone, cut)
-    before, after = OrderedDict(), OrderedDict()
+    frozen = architectures.frozen(backbone.architecture, cut)
+    block_of = architectures.LAYERS.get(backbone.architecture, {})
+    before: OrderedDict[str, nn.Module] = OrderedDict()
+    after: OrderedDict[str, nn.Module] = OrderedDict()
     for name, block in backbone.named_children():
-        layers = [backbone.layers[part] for part in parts if part in backbone.layers]
-        within = sum(path.startswith(f"{name}.") for layer in layers for path in layer)
-        if name in parts:
+        # Of a block that is cut through, the modules of its frozen layers.
+        within = sum(len(backbone.paths[part]) for part in frozen if block_of.get(part) == name)
+        if name in frozen:
             before[name] = block
-        elif within:
+        elif within and isinstance(block, nn.Sequential):
             before[name], after[name] = block[:within], block[within:]
         else:
             after[name] = block
-    if cut in POOLS:
+    if cut in architectures.POOLS:
         before["pool"] = Pool(cut)
     elif pool is not None:
         after["pool"] = Pool(pool)
@@ -98,33 +69,29 @@ def split(
 class Network(nn.Module):
     """A backbone cut at `cut`, with its head. `forward` runs the suffix; `whole` everything.
 
-    The head's input width depends on the picture's size if the pooling is `flatten`, so
-    `input_size` (pixels, square, what the backbone receives) describes a network. `experts` and
-    `skip_init` are the backbone's; the head's random weights are the same with and without it.
+    `input_size` is the side in pixels of the square pictures that the backbone receives; the
+    head's input width depends on it if the pooling is `flatten`. With `skip_init` the backbone's
+    weights are undefined; the head's random weights are the same with and without it.
     """
+
+    prefix: nn.Sequential
+    suffix: nn.Sequential
 
     def __init__(
         self,
-        architecture: str,
+        backbone: BackboneSettings,
         cut: str,
-        head: HeadSettings,
+        head: Head,
         classes: int,
         input_size: int,
         *,
-        experts: dict[str, dict] | None = None,
         skip_init: bool = False,
     ):
         super().__init__()
-        self.backbone = Backbone(architecture, experts, skip_init=True)
-        self.cut = cut
+        self.backbone = Backbone(backbone.architecture, backbone.experts, skip_init=True)
+        self.cut, self.classes = cut, classes
         self._suffix_frozen = False
-        self.head = Head(
-            self._width(head.pool, input_size),
-            classes,
-            hidden=head.hidden,
-            activation=head.activation,
-            dropout=head.dropout,
-        )
+        self.head = head_layers(head, self._width(head.pool, input_size), classes)
         if not skip_init:
             initialise(self.backbone)
         # Not registered as children: they share the backbone's modules.
@@ -135,7 +102,7 @@ class Network(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What stands at the cut -> logits (n, classes)."""
+        """Activations at the cut -> logits (n, classes)."""
         return self.head(self.suffix(inputs))
 
     def whole(self, images: torch.Tensor) -> torch.Tensor:
@@ -151,41 +118,39 @@ class Network(nn.Module):
         return self
 
     def freeze_suffix(self) -> None:
-        """Hold the backbone behind the cut as well (a transferred rate of zero)."""
+        """Freeze the backbone after the cut as well, so that the head alone is trained."""
         self._suffix_frozen = True
         self.suffix.requires_grad_(False)
 
-    def transferred_parameters(self) -> list[nn.Parameter]:
-        """The backbone's parameters after the cut."""
-        return list(self.suffix.parameters())
-
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors: the backbone's by torchvision's names, the head's as `head.*`."""
-        head = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
-        return {**self.backbone.tensors(), **head}
+        return {**self.backbone.tensors(), **self._head_tensors()}
 
-    def load_head(self, tensors: dict[str, torch.Tensor], origin: str) -> None:
+    def load_head(self, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
         """Copy `head.*` tensors in; GraftError if the heads differ."""
-        own = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        own = self._head_tensors()
         given = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
             raise GraftError(
-                f"{origin}'s head has other layers than this one. Give both modes the same "
-                "train.head."
+                f"train.head: the head of {origin} has other layers than this one. Give both "
+                "modes the same head."
             )
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(given[name])
 
+    def _head_tensors(self) -> dict[str, torch.Tensor]:
+        return {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+
     def _width(self, pool: str, input_size: int) -> int:
-        """Width of the pooled features of a picture, found without computing any."""
+        """Width of the pooled features, from the shapes alone."""
         shapes = {name: tensor.to("meta") for name, tensor in self.backbone.state_dict().items()}
         picture = torch.empty(1, 3, input_size, input_size, device="meta")
         self.backbone.eval()
         try:
             with torch.no_grad():
                 maps = torch.func.functional_call(self.backbone, shapes, (picture,))
-        except RuntimeError:  # a pooling finds nothing left to pool
+        except RuntimeError:  # a pooling has nothing left to pool
             raise too_small(self.backbone.architecture, input_size) from None
         self.backbone.train()
         return Pool(pool)(maps).shape[1]
@@ -193,6 +158,6 @@ class Network(nn.Module):
 
 def too_small(architecture: str, input_size: int) -> GraftError:
     return GraftError(
-        f"pictures of {input_size} pixels are too small for {architecture}. Raise the data set's "
-        "packed_size, or the source's transform.size where that is set."
+        f"datasets: pictures of {input_size} pixels are too small for {architecture}. Raise the "
+        "dataset's packed_size, or the source's transform.size where that is set."
     )

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from graft.config.datasets import Detector
-from graft.core.errors import GraftError
 from graft.core.files import atomic, sha256
 from graft.download import folders as trees
 from graft.download.archives import is_picture
@@ -24,7 +22,7 @@ from graft.images.decode import decode, windows
 from graft.images.pack import prepare
 from graft.models import model_file
 from graft.models.network import Network
-from graft.models.transforms import Transform
+from graft.models.transforms import to_input
 from graft.reporting.contact_sheet import ContactSheet
 
 COLUMNS = ("picture", "predicted", "confidence")
@@ -42,22 +40,12 @@ class Model:
     """
 
     def __init__(self, path: Path, *, device: str, precision: str, batch_size: int):
-        try:
-            network, self.description = model_file.load_network(path)
-            self.classes: list[str] = self.description["classes"]
-            self._preparation = self.description["preparation"]
-        except (KeyError, TypeError, AttributeError, ValueError):
-            raise GraftError(
-                f"{path} is a safetensors file, but no model that the train stage wrote; name a "
-                "model.safetensors of this workflow."
-            ) from None
+        network, self.description = model_file.load_network(path)
+        self.classes: list[str] = self.description.classes
         self._network: Network = network.to(device)
-        self._transform = Transform.from_dict(self.description["transform"])
         self._device, self._precision, self._batch_size = device, precision, batch_size
-        detector = self._preparation.get("detector")
-        self.crop = Cropper(
-            self._preparation["size"], detector and Detector(**detector), device=device
-        )
+        spec = self.description.preparation.crop
+        self.crop = Cropper(spec.crop_size, spec.detector, device=device)
 
     def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (n, classes), each row summing to 1, of crops uint8 (size, size, 3)."""
@@ -68,15 +56,14 @@ class Model:
         return np.concatenate(parts)
 
     def _prepared(self, crop: np.ndarray) -> np.ndarray:
-        spec = self._preparation
-        return prepare(
-            crop, spec["image_size"], grayscale=spec["grayscale"], equalize=spec["equalize"]
-        )
+        spec = self.description.preparation.pack
+        return prepare(crop, spec.packed_size, grayscale=spec.grayscale, equalize=spec.equalize)
 
     @torch.inference_mode()
     def _run(self, images: torch.Tensor) -> np.ndarray:
         with torch.autocast(self._device, torch.bfloat16, enabled=self._precision == "bf16"):
-            logits = self._network.whole(self._transform(images.to(self._device)))
+            inputs = to_input(images.to(self._device), self.description.backbone.transform)
+            logits = self._network.whole(inputs)
         return logits.double().softmax(1).cpu().numpy()
 
 
@@ -164,14 +151,15 @@ def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarr
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
     """The facts on the page about the model and its input."""
-    spec, about = model.description["preparation"], model.description
-    crop = "one face, aligned" if spec["crop"] == "aligned_face" else "the central square"
-    colour = ", grey" if spec["grayscale"] else ""
-    even = ", histogram equalised" if spec["equalize"] else ""
+    about, spec = model.description, model.description.preparation
+    aligned = spec.crop.crop == "aligned_face"
+    crop = "one face, aligned" if aligned else "the central square"
+    colour = ", grey" if spec.pack.grayscale else ""
+    even = ", histogram equalised" if spec.pack.equalize else ""
     return {
         "Pictures": f"{pictures:,}",
         "Model": name,
         "SHA-256": digest,
-        "Network": f"{about['architecture']}, {about['mode']}, {len(model.classes)} classes",
-        "Input": f"{crop}, {about['image_size']} pixels a side{colour}{even}",
+        "Network": f"{about.backbone.architecture}, {about.mode}, {len(model.classes)} classes",
+        "Input": f"{crop}, {about.input_size} pixels a side{colour}{even}",
     }

@@ -3,19 +3,23 @@
 import numpy as np
 import torch
 
-from graft.models.transforms import Transform
+from graft.config.models import Transform
+from graft.images.packs import Packs
+from graft.models.transforms import to_input
 
 
 class Batches:
     """Reads batches at the cut of a network.
 
-    `data` has `labels` int64 (n,) and `read(indices)`, which gives uint8 pictures
-    (n, h, w, c) with `images=True`, else float16 features (n, views, ...). `flip` mirrors half
-    of the training pictures (or takes their mirrored view), `shift` moves them by up to that
-    share of their side, with the border reflected.
+    `data` are uint8 pictures (n, h, w, c), which the `transform` prepares, or without one float16
+    features (n, views, ...). `flip` mirrors half of the training
+    pictures (or takes their mirrored view), `shift` moves them by up to that share of their side,
+    with the border reflected.
     """
 
-    def __init__(self, data, transform: Transform | None, *, flip: bool, shift: float, device: str):
+    def __init__(
+        self, data: Packs, transform: Transform | None, *, flip: bool, shift: float, device: str
+    ):
         self.data = data
         self.transform = transform
         self.flip = flip
@@ -34,14 +38,10 @@ class Batches:
         labels = torch.from_numpy(self.labels[indices]).to(self.device)
         if self.transform is not None:
             pictures = block if rng is None else self._augment(block, rng)
-            inputs = self.transform(
-                torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
-            )
-        else:
-            view = (
-                0 if rng is None or not self.flip else rng.integers(block.shape[1], size=len(block))
-            )
-            inputs = torch.from_numpy(block[np.arange(len(block)), view]).to(self.device).float()
+            inputs = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+            return to_input(inputs, self.transform), labels
+        view = rng.integers(block.shape[1], size=len(block)) if rng is not None and self.flip else 0
+        inputs = torch.from_numpy(block[np.arange(len(block)), view]).to(self.device).float()
         return inputs, labels
 
     def _augment(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:

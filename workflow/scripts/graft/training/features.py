@@ -1,21 +1,24 @@
-"""Features: what stands at the cut, computed once for every picture and kept.
+"""Features: the activations at the cut, computed once for every picture and stored.
 
-The frozen prefix never changes, so its output is computed here and training starts behind
-it. A picture has one view, or two where its mirror image is wanted as an augmentation.
+The frozen prefix never changes, so its output is computed here and training starts after it. A
+picture has one view, or two where its mirror image is wanted as an augmentation.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from graft.config.models import Transform
 from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.images.packs import Pack
-from graft.models import model_file, network
 from graft.models.backbones import Backbone
-from graft.models.transforms import Transform
+from graft.models.model_file import load_source
+from graft.models.network import split, too_small
+from graft.models.transforms import to_input
 
 
 def extract(
@@ -28,36 +31,42 @@ def extract(
     device: str,
     precision: str,
     batch_size: int,
-    recipe: dict,
-) -> dict:
+    recipe: dict[str, Any],
+) -> dict[str, Any]:
     """Run the frozen prefix over a pack; write `features` float16 (n, views, ...).
 
     Views: the picture, and its mirror image if `flip`. The trailing dimensions are (width,)
-    behind a pooling or a fully connected block, else (channels, h, w). Labels, groups and
-    sample_ids are carried along. Raises GraftError if an activation does not fit into float16.
+    after a pooling or a fully connected block, else (channels, h, w). Labels, groups and
+    sample_ids are copied. Raises GraftError if an activation does not fit into float16.
     """
-    tensors, description = model_file.load(source)
-    backbone = Backbone(description["architecture"], description.get("experts"), skip_init=True)
+    tensors, settings = load_source(source)
+    backbone = Backbone(settings.architecture, settings.experts, skip_init=True)
     backbone.load(tensors)
     backbone.eval()
-    frozen = network.prefix(backbone, cut).to(device, memory_format=torch.channels_last)
-    transform = Transform.from_dict(description["transform"])
+    prefix = split(backbone, cut)[0].to(device).to(memory_format=torch.channels_last)
+    transform = settings.transform
     images = Pack(pack)
     views = 2 if flip else 1
     with hdf5.create(destination, recipe) as file:
-        try:
-            shape = _shape(frozen, transform, images.array, device, precision)
-        except RuntimeError:  # a pooling finds nothing left to pool
+        try:  # the shape of the activations, with a black picture: a part may be empty
+            black = torch.zeros((1, *images.array.shape[1:]), dtype=torch.uint8)
+            shape = tuple(run(prefix, transform, black, device, precision).shape[1:])
+        except RuntimeError:  # a pooling has nothing left to pool
             size = transform.size or images.array.shape[1]
-            raise network.too_small(description["architecture"], size) from None
+            raise too_small(settings.architecture, size) from None
         features = hdf5.contiguous(file, "features", (len(images), views, *shape), np.float16)
         for start in tqdm(range(0, len(images), batch_size), desc=f"{cut} features"):
-            batch = torch.from_numpy(images.read(np.s_[start : start + batch_size]))
+            indices = np.arange(start, min(start + batch_size, len(images)))
+            batch = torch.from_numpy(images.read(indices))
             both = [batch, batch.flip(2)][:views]
             activations = torch.stack(
-                [run(frozen, transform, v, device, precision) for v in both], 1
+                [run(prefix, transform, view, device, precision) for view in both], 1
             )
-            _refuse_overflow(activations, pack, cut)
+            if not torch.isfinite(activations).all():
+                raise GraftError(
+                    f"{pack}: activations at the cut {cut} exceed the range of float16 (65504). "
+                    "Cut elsewhere, or check the source's transform."
+                )
             features[start : start + len(batch)] = activations.numpy()
         images.copy_labels(file)
     return {"rows": len(images), "views": views, "shape": list(shape)}
@@ -67,24 +76,10 @@ def extract(
 def run(
     module: torch.nn.Module,
     transform: Transform,
-    images: torch.Tensor,
+    pictures: torch.Tensor,
     device: str,
     precision: str,
 ) -> torch.Tensor:
     """uint8 pictures (n, h, w, c) through a module, as float16 on the CPU."""
     with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-        return module(transform(images.to(device))).to("cpu", torch.float16)
-
-
-def _shape(frozen, transform, pictures, device: str, precision: str) -> tuple[int, ...]:
-    """Shape of one picture's activations, found with a black picture: a part may be empty."""
-    black = torch.zeros((1, *pictures.shape[1:]), dtype=torch.uint8)
-    return tuple(run(frozen, transform, black, device, precision).shape[1:])
-
-
-def _refuse_overflow(activations: torch.Tensor, pack: Path, cut: str) -> None:
-    if not torch.isfinite(activations).all():
-        raise GraftError(
-            f"{pack}: activations at the cut {cut} exceed what float16 holds (65504); "
-            "cut elsewhere or check the source's transform."
-        )
+        return module(to_input(pictures.to(device), transform)).to("cpu", torch.float16)

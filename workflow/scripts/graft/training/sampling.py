@@ -1,7 +1,7 @@
 """Sampling: which training rows an epoch sees, and in what order.
 
-Where classes are unequal, a network can do well by forgetting the rare ones. Balancing shows it
-all classes equally often; validation and test rows stay as they are.
+Where classes are unequal, a network can do well without the rare ones. Balancing shows it all
+classes equally often; validation and test rows are never balanced.
 """
 
 import numpy as np

@@ -1,9 +1,7 @@
-"""The schedule of one training: learning rates, which epoch is the model, and the tuning grid.
+"""The schedule: learning rates, candidates, and which epoch of which candidate is the model.
 
-`select` is the config's: `accuracy`, `balanced_accuracy` and `loss` keep the epoch that is best by
-that metric on the validation rows; `last` keeps the last epoch, as many published recipes do.
-Candidates of a tuning grid, and epochs for early stopping, are then compared by accuracy. There is
-no torch in here: reports need the metric as well.
+All of it follows from the settings and the history, a list with a row for each epoch (see
+`loop.fit`). No torch in here: the report uses it too.
 """
 
 import itertools
@@ -12,15 +10,21 @@ from collections.abc import Mapping, Sequence
 
 from graft.config.models import Hyperparameters
 
+Row = Mapping[str, float]
+"""An epoch's `epoch` (from 1), `learning_rate`, `train_loss`, `train_accuracy`, and of the
+validation rows `val_loss`, `val_accuracy` and `val_balanced_accuracy`."""
+
 PLATEAU_LEAST = 1e-4
-"""The least improvement of a loss that counts: the default of Keras' ReduceLROnPlateau."""
+"""By how much a loss must fall to count as improved: the default of Keras' ReduceLROnPlateau."""
 
 
-def learning_rate_factor(settings: Hyperparameters, epoch: int, step: int, drops: int = 0) -> float:
-    """The factor on the base rates in `epoch` (from 0) at update `step` (from 0).
+def learning_rate_factor(
+    settings: Hyperparameters, epoch: int, update: int, drops: int = 0
+) -> float:
+    """The factor of the base rates in `epoch` (from 0) at `update` (from 0, over all epochs).
 
-    `drops` is what `plateau_drops` gives for the epochs so far, for the schedule `plateau`. Its
-    `min_lr` bounds the rate of the head, `lr`; transferred layers stay in proportion.
+    `drops` are the `plateau_drops` of the epochs so far. The `min_lr` of the schedule `plateau`
+    bounds the head's rate, `lr`; transferred layers stay in proportion.
     """
     schedule = settings.schedule
     match schedule.name:
@@ -29,19 +33,18 @@ def learning_rate_factor(settings: Hyperparameters, epoch: int, step: int, drops
         case "cosine":
             return 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
         case "time":
-            return 1 / (1 + schedule.decay * step)
+            return 1 / (1 + schedule.decay * update)
         case "plateau":
-            least = min(1.0, schedule.min_lr / settings.lr)
-            return max(schedule.gamma**drops, least)
+            return max(schedule.gamma**drops, min(1.0, schedule.min_lr / settings.lr))
     return 1.0
 
 
 def plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """The number of times that the rate was lowered after epochs with these validation losses.
+    """How often the rate has been lowered after epochs with these validation losses.
 
     It is lowered when `patience` (>= 1) epochs in a row have not brought the loss below its lowest
-    by more than PLATEAU_LEAST; the count then starts again, the lowest loss remains. This is Keras'
-    ReduceLROnPlateau with its defaults (no cooldown), computed from the history alone.
+    by more than PLATEAU_LEAST; the count then starts again, the lowest loss is kept. This is Keras'
+    ReduceLROnPlateau with its defaults (no cooldown).
     """
     lowest, waited, drops = math.inf, 0, 0
     for loss in losses:
@@ -54,27 +57,75 @@ def plateau_drops(losses: Sequence[float], patience: int) -> int:
     return drops
 
 
+def candidates(settings: Hyperparameters, transferred: bool) -> list[Hyperparameters]:
+    """The tuning grid, as complete settings. The scale matters to transferred layers only."""
+    scales = settings.tune.transferred_lr_scale if transferred else None
+    return [
+        settings.model_copy(update={"lr": lr, "transferred_lr_scale": scale})
+        for lr, scale in itertools.product(
+            settings.tune.lr or (settings.lr,), scales or (settings.transferred_lr_scale,)
+        )
+    ]
+
+
 def metric(select: str) -> str:
     """The metric on the validation rows that epochs and candidates are compared by."""
     return "accuracy" if select == "last" else select
 
 
-def rank(row: Mapping[str, float], select: str) -> tuple[float, float]:
-    """The rank of a row of the history (`val_loss`, `val_<metric>`): the higher, the better.
+def rank(row: Row, select: str) -> tuple[float, float]:
+    """What epochs are compared by: the higher is the better.
 
     Equal accuracy is common on small sets; the lower loss is then the better model.
     """
     value = row[f"val_{metric(select)}"]
-    return -value if metric(select) == "loss" else value, -row["val_loss"]
+    return -value if select == "loss" else value, -row["val_loss"]
 
 
-def candidates(settings: Hyperparameters, transferred: bool) -> list[Hyperparameters]:
-    """The tuning grid, as complete settings. The scale only matters to transferred layers."""
-    tune = settings.tune
-    scales = tune.transferred_lr_scale if transferred else None
-    return [
-        settings.model_copy(update={"lr": lr, "transferred_lr_scale": scale})
-        for lr, scale in itertools.product(
-            tune.lr or (settings.lr,), scales or (settings.transferred_lr_scale,)
-        )
-    ]
+def diverged(history: Sequence[Row]) -> bool:
+    """Whether the last epoch's losses are not finite, which ends a training."""
+    return bool(history) and not all(
+        math.isfinite(history[-1][loss]) for loss in ("train_loss", "val_loss")
+    )
+
+
+def best_epoch(history: Sequence[Row], select: str) -> int | None:
+    """The first epoch (from 1) of the highest rank; None if there is none with finite losses."""
+    ranks = [rank(row, select) for row in (history[:-1] if diverged(history) else history)]
+    return ranks.index(max(ranks)) + 1 if ranks else None
+
+
+def selected_epoch(history: Sequence[Row], select: str) -> int | None:
+    """The epoch that is the candidate's model: the best, or with `last` the last.
+
+    Many published recipes keep the last epoch. Early stopping then goes by accuracy, and
+    candidates are compared by the accuracy of their last epochs.
+    """
+    if select != "last":
+        return best_epoch(history, select)
+    return None if diverged(history) else len(history) or None
+
+
+def selected_candidate(histories: Sequence[Sequence[Row]], select: str) -> int | None:
+    """The first candidate (from 0) whose selected epoch has the highest rank."""
+    epochs = [selected_epoch(history, select) for history in histories]
+    ranks = {
+        candidate: rank(history[epoch - 1], select)
+        for candidate, (history, epoch) in enumerate(zip(histories, epochs, strict=True))
+        if epoch is not None
+    }
+    return max(ranks, key=lambda candidate: ranks[candidate], default=None)
+
+
+def is_finished(history: Sequence[Row], settings: Hyperparameters) -> bool:
+    """Whether a training has had all its epochs, has diverged, or is stopped early."""
+    return (
+        len(history) >= settings.epochs or diverged(history) or is_stopped_early(history, settings)
+    )
+
+
+def is_stopped_early(history: Sequence[Row], settings: Hyperparameters) -> bool:
+    """Whether `patience` epochs have passed without a better one."""
+    best = best_epoch(history, settings.select)
+    patience = settings.patience
+    return patience is not None and best is not None and len(history) - best >= patience

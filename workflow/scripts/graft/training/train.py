@@ -1,19 +1,27 @@
-"""One training: a mode with a seed, from the parts of a data set to a model file."""
+"""One training: a mode with a seed, from the parts of a data set to a model file.
 
-from collections.abc import Callable, Sequence
+A mode differs from another only in where its weights come from and where its frozen prefix ends
+(see `config.architectures`).
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
-from graft.config.architectures import IMAGE, POOLS, is_transferred
+from graft.config.architectures import IMAGE, POOLS, frozen, is_transferred
+from graft.config.models import Hyperparameters
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
-from graft.core.files import JsonValue, atomic
-from graft.images.packs import open_parts
+from graft.core.files import atomic
+from graft.images.packs import Packs, open_parts
 from graft.models import model_file
-from graft.models.network import Network, experts_of, frozen_blocks
-from graft.models.transforms import Transform
-from graft.training import loop, sampling
+from graft.models.model_file import ModelDescription, Tensors
+from graft.models.network import Network
+from graft.training import loop, sampling, schedule
 from graft.training.batches import Batches
 
 
@@ -29,50 +37,45 @@ def train(
     seed: int,
     name: str,
     identity: str,
-    on_epoch: Callable[[int, dict], None] = lambda epoch, row: None,
-) -> dict:
-    """Train one mode with one seed; write the model and its history; return how it was found.
+    on_epoch: loop.OnEpoch = lambda epoch, row: None,
+) -> dict[str, Any]:
+    """Train one mode with one seed; write the model and its history; return the report.
 
     The parts are packs if the mode's cut is `image`, else features at that cut. `warm_up` is the
-    model whose head this one starts from, or None for a random head. A checkpoint beside the
+    model whose head this one starts from, or None for a random head. A checkpoint next to the
     model lets a killed run go on from its last epoch.
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.device == "cpu")
     spec, cut = settings.train, settings.cut
-    transform = Transform.from_dict(settings.backbone.transform.model_dump(mode="json"))
     rows, val_rows = open_parts(train_parts), open_parts(val_parts)
-    if not len(val_rows):
-        raise GraftError(f"{name}: no validation sample is left. Raise the data set's split.val.")
-    loop.check_classes(rows.labels, rows.classes, name)
+    check_samples(rows.labels, len(val_rows), rows.classes, name)
     tensors = None if source is None else model_file.load(source)[0]
-    head, first = (None, {"mode": None}) if warm_up is None else model_file.load(warm_up)
-    input_size = transform.size or settings.preparation.pack.packed_size
-    reports: list[dict] = []
+    # Fine-tuning from the head of a linear probe is LP-FT (Kumar et al. 2022, arXiv:2202.10054).
+    head, probe = (None, {"mode": None}) if warm_up is None else model_file.load(warm_up)
+    description = ModelDescription(
+        backbone=settings.backbone,
+        cut=cut,
+        mode=settings.mode,
+        head=spec.head,
+        classes=rows.classes,
+        input_size=settings.backbone.transform.size or settings.preparation.pack.packed_size,
+        preparation=settings.preparation,
+    )
 
     def make_network() -> Network:
-        network, report = loop.build(
-            settings,
-            classes=len(rows.classes),
-            input_size=input_size,
-            seed=seed,
-            source=tensors,
-            head=head,
-        )
-        reports.append(report)
-        return network
+        return build(description, seed=seed, source=tensors, head=head)
 
-    def batches(data) -> Batches:
+    def batches(data: Packs) -> Batches:
         return Batches(
             data,
-            transform if cut == IMAGE else None,
+            settings.backbone.transform if cut == IMAGE else None,
             flip=spec.augment.flip,
             shift=spec.augment.shift if cut == IMAGE else 0.0,
             device=settings.device,
         )
 
-    checkpoint = checkpoint_of(model)
-    found = loop.fit(
+    fit = loop.fit(
         make_network,
         batches(rows),
         batches(val_rows),
@@ -80,73 +83,114 @@ def train(
         transferred=is_transferred(settings.mode) and cut not in POOLS,
         seed=seed,
         precision=settings.precision,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint_of(model),
         identity=identity,
         on_epoch=on_epoch,
         after=lambda network: check_frozen(network, tensors),
     )
-    network = loop.restore(make_network(), found)
-    description = describe(settings, rows.classes, input_size)
-    model_file.save(model, network.tensors(), description)
+    network = make_network()
+    loop.restore(network, fit.state)
+    model_file.save(model, network.tensors(), description.to_json())
+    selected = fit.histories[fit.selected]
     with atomic(history) as temporary:
-        found.history.to_csv(temporary, index=False, lineterminator="\n")
+        pd.DataFrame(selected).to_csv(temporary, index=False, lineterminator="\n")
+    candidates = [
+        describe(*candidate) for candidate in zip(fit.candidates, fit.histories, strict=True)
+    ]
+    chosen = candidates[fit.selected]
     return {
         "mode": settings.mode,
         "cut": cut,
         "classes": rows.classes,
         "samples": {"train": len(rows), "val": len(val_rows)},
-        "transfer": reports[-1],
+        "transfer": transfer(network, tensors, head),
         "rows_per_epoch": sampling.epoch_length(rows.labels, spec.balance),
-        "warm_up": first["mode"],
+        "warm_up": probe["mode"],
         "select": spec.select,
-        "best_epoch": found.best_epoch,
-        "best_value": found.best_value,
-        "stopped_early": found.stopped_early,
-        "chosen": {
-            "lr": found.settings.lr,
-            "transferred_lr_scale": found.settings.transferred_lr_scale,
-        },
-        "tuning": found.candidates,
+        "best_epoch": chosen["best_epoch"],
+        "best_value": chosen["val"],
+        "stopped_early": schedule.is_stopped_early(selected, spec),
+        "chosen": {key: chosen[key] for key in ("lr", "transferred_lr_scale")},
+        "tuning": candidates,
     }
 
 
-def describe(
-    settings: TrainSettings, classes: Sequence[str], input_size: int
-) -> dict[str, JsonValue]:
-    """The header of a model file: what it takes to build the network and to prepare its input.
+def build(
+    description: ModelDescription, *, seed: int, source: Tensors | None, head: Tensors | None
+) -> Network:
+    """A network ready to train. The random weights depend on the seed alone.
 
-    Its keys are those of the file format: `image_size` is the side that the network receives, and
-    `preparation.image_size` that of packed pictures.
+    `source` is None when training from scratch; `head` holds the tensors of the warm-up mode's
+    model, or is None to start from a random head.
     """
-    crop, pack = settings.preparation.crop, settings.preparation.pack
-    preparation = crop.model_dump(mode="json", exclude_none=True, exclude={"crop_size"})
-    preparation |= pack.model_dump(mode="json", exclude={"packed_size"})
-    experts = experts_of(settings.backbone)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Network(
+            description.backbone,
+            description.cut,
+            description.head,
+            len(description.classes),
+            description.input_size,
+            skip_init=source is not None,
+        )
+    if source is not None:
+        network.backbone.load(source)
+    if head is not None:
+        network.load_head(head, "the warm-up model")
+    return network
+
+
+def transfer(network: Network, source: Tensors | None, head: Tensors | None) -> dict[str, Any]:
+    """The report of what `build` transferred into a network: all of the backbone, or nothing."""
+    own = network.backbone.tensors()
     return {
-        "architecture": settings.backbone.architecture,
-        **({} if experts is None else {"experts": experts}),
-        "cut": settings.cut,
-        "mode": settings.mode,
-        "head": settings.train.head.model_dump(mode="json"),
-        "classes": list(classes),
-        "image_size": input_size,
-        "transform": settings.backbone.transform.model_dump(mode="json"),
-        "preparation": {**preparation, "size": crop.crop_size, "image_size": pack.packed_size},
+        "imported": 0 if source is None else len(own),
+        "of": len(own),
+        "not_imported": sorted(own) if source is None else [],
+        "frozen_blocks": frozen(network.backbone.architecture, network.cut),
+        "head": "random" if head is None else "warm-up",
+    }
+
+
+def describe(candidate: Hyperparameters, history: list[schedule.Row]) -> dict[str, Any]:
+    """The report of a candidate of the tuning grid."""
+    epoch = schedule.selected_epoch(history, candidate.select)
+    metric = schedule.metric(candidate.select)
+    return {
+        "lr": candidate.lr,
+        "transferred_lr_scale": candidate.transferred_lr_scale,
+        "epochs": len(history),
+        "best_epoch": epoch,
+        "val": history[epoch - 1][f"val_{metric}"] if epoch else None,
+        "diverged": schedule.diverged(history),
     }
 
 
 def checkpoint_of(model: Path) -> Path:
-    """Where training keeps its place; to be removed when the model has been sealed."""
+    """The checkpoint of a training; to be removed when the model has been sealed."""
     return model.with_name(".checkpoint.pt")
 
 
-def check_frozen(network: Network, source: dict[str, torch.Tensor] | None) -> None:
+def check_samples(labels: np.ndarray, val: int, classes: list[str], name: str) -> None:
+    """Every class needs a training sample, and validation any; GraftError without."""
+    if not val:
+        raise GraftError(f"{name}: no validation sample is left. Raise the dataset's split.val.")
+    counts = np.bincount(labels, minlength=len(classes))
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if missing:
+        raise GraftError(
+            f"{name}: no training sample is left of {', '.join(missing[:5])}. Give that class more "
+            "pictures, or drop it from the data set."
+        )
+
+
+def check_frozen(network: Network, source: Tensors | None) -> None:
     """After training, the frozen prefix equals the source, buffers included; else GraftError."""
-    frozen = frozen_blocks(network.backbone, network.cut)
-    for name, tensor in network.backbone.tensors(frozen).items():
+    parts = frozen(network.backbone.architecture, network.cut)
+    for name, tensor in network.backbone.tensors(parts).items():
         given = None if source is None else source.get(name)
         if given is None or not torch.equal(tensor.cpu(), given):
             raise GraftError(
-                f"the frozen layer {name} differs from its source after training; this is a "
-                "defect of Graft, please report it."
+                f"train: the frozen layer {name} differs from its source after training. This is "
+                "a defect of Graft: please report it."
             )

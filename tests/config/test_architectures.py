@@ -1,0 +1,45 @@
+"""Architectures: modes, the cuts they mean, and what is frozen before a cut."""
+
+import pytest
+
+from graft.config import architectures
+
+
+@pytest.mark.parametrize(
+    ("mode", "cut", "frozen"),
+    [
+        ("freeze_conv1_1", "conv1_1", ["conv1_1"]),
+        ("freeze_conv3_1", "conv3_1", ["block1", "block2", "conv3_1"]),
+        ("freeze_conv3_2", "conv3_2", ["block1", "block2", "conv3_1", "conv3_2"]),
+        ("freeze_conv3_3", "block3", ["block1", "block2", "block3"]),
+        ("freeze_conv2_2", "block2", ["block1", "block2"]),
+        ("freeze_block3", "block3", ["block1", "block2", "block3"]),
+        ("feature_extraction", "avgpool", ["block1", "block2", "block3", "block4", "block5"]),
+        ("fine_tuning", "image", []),
+    ],
+)
+def test_a_mode_freezes_up_to_and_with_its_layer(mode, cut, frozen):
+    assert architectures.is_mode(mode, "vgg16")
+    assert architectures.cut(mode, "vgg16", "avgpool") == cut
+    assert architectures.frozen("vgg16", cut) == frozen
+
+
+@pytest.mark.parametrize(
+    ("mode", "architecture"),
+    [
+        ("freeze_conv3_4", "vgg16"),
+        ("freeze_conv3_1", "resnet18"),
+        ("freeze_fc6", "vgg16"),
+        ("feature_extraction", "mlp"),
+        ("freeze_small", "stack"),
+        ("freeze_image", "vgg16"),
+    ],
+)
+def test_a_mode_that_names_nothing_to_freeze_is_no_mode(mode, architecture):
+    assert not architectures.is_mode(mode, architecture)
+
+
+def test_the_modes_of_an_architecture_are_listed_with_its_layers():
+    assert architectures.modes("mlp") == "from_scratch"
+    listed = architectures.modes("vgg16")
+    assert listed.endswith("freeze_block5, and freeze_<layer> for conv1_1 to conv5_3")

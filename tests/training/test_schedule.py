@@ -1,0 +1,119 @@
+"""The schedule: rates by hand and as torch has them, and which epoch and candidate is the model."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from builders import hyperparameters
+
+from graft.training import schedule
+
+
+@pytest.mark.parametrize(
+    ("spec", "factors"),
+    [
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.0}, [1, 0.5, 0.25]),
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.06}, [1, 0.5, 0.3]),
+        ({"name": "plateau", "gamma": 0.5, "min_lr": 0.7}, [1, 1, 1]),
+        ({"name": "constant"}, [1, 1, 1]),
+        ({"name": "step", "step_size": 2, "gamma": 0.1}, [1, 1, 0.1]),
+        ({"name": "cosine"}, [1, 0.75, 0.25]),
+        ({"name": "time", "decay": 0.5}, [1, 1 / 1.5, 1 / 2]),
+    ],
+)
+def test_schedules_by_hand(spec, factors):
+    settings = hyperparameters(schedule=spec, epochs=3, lr=0.2)
+    rates = [schedule.learning_rate_factor(settings, e, e, drops=e) for e in range(3)]
+    assert rates == pytest.approx(factors)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "drops"),
+    [
+        ([], 1, 0),
+        ([1.0], 1, 0),
+        ([1.0, 0.5, 0.4], 1, 0),
+        ([1.0, 1.0], 1, 1),
+        ([1.0, 0.99995], 1, 1),  # not by more than 1e-4
+        ([1.0, 1.1, 0.9, 1.0, 1.0], 2, 1),
+        ([1.0, 1.1, 1.1, 1.1], 2, 1),  # after a drop the count starts again
+        ([1.0, 1.1, 1.1, 1.05, 1.05], 2, 2),  # the lowest loss stands
+    ],
+)
+def test_a_plateau_by_hand(losses, patience, drops):
+    assert schedule.plateau_drops(losses, patience) == drops
+
+
+def test_plateaus_are_those_of_torch():
+    rng = np.random.default_rng(4)
+    losses = 1 / np.arange(1, 61) ** 0.3 + 0.05 * rng.standard_normal(60)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    # torch waits until the count is above its patience, Keras until it has reached it.
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=3, threshold=1e-4, threshold_mode="abs", eps=0
+    )
+    drops = []
+    for loss in losses:
+        theirs.step(loss)
+        drops.append(round(-np.log2(optimizer.param_groups[0]["lr"])))
+    assert [schedule.plateau_drops(losses[: n + 1], 4) for n in range(60)] == drops
+    assert drops[-1] > 3
+
+
+def test_epochs_are_ranked_by_what_is_asked_and_ties_by_the_loss():
+    row = {"val_accuracy": 0.75, "val_balanced_accuracy": 0.5, "val_loss": 1.25}
+    assert schedule.rank(row, "accuracy") == schedule.rank(row, "last") == (0.75, -1.25)
+    assert schedule.rank(row, "balanced_accuracy") == (0.5, -1.25)
+    assert schedule.rank(row, "loss") == (-1.25, -1.25)
+
+
+def history(*accuracies, loss=1.0):
+    return [
+        {"epoch": e, "train_loss": loss, "val_loss": loss, "val_accuracy": accuracy}
+        for e, accuracy in enumerate(accuracies, start=1)
+    ]
+
+
+def diverging(*accuracies):
+    rows = history(*accuracies)
+    return [*rows[:-1], {**rows[-1], "train_loss": math.nan}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "select", "epoch"),
+    [
+        (history(), "accuracy", None),
+        (history(0.5, 0.7, 0.7, 0.6), "accuracy", 2),
+        (history(0.5, 0.7, 0.7, 0.6), "last", 4),
+        (diverging(0.5, 0.7, 0.9), "accuracy", 2),
+        (diverging(0.5, 0.7, 0.9), "last", None),
+        (diverging(0.9), "accuracy", None),
+    ],
+)
+def test_the_selected_epoch(rows, select, epoch):
+    assert schedule.selected_epoch(rows, select) == epoch
+
+
+def test_the_first_of_the_best_candidates_is_selected():
+    histories = [diverging(0.9), history(0.5, 0.8), history(0.8, 0.5), history(0.9, 0.1)]
+    assert schedule.selected_candidate(histories, "accuracy") == 3
+    assert schedule.selected_candidate(histories[:3], "accuracy") == 1
+    assert schedule.selected_candidate(histories, "last") == 1
+    assert schedule.selected_candidate(histories[:1], "accuracy") is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "patience", "stopped", "finished"),
+    [
+        (history(0.5, 0.4), 2, False, False),
+        (history(0.5, 0.4, 0.4), 2, True, True),
+        (history(0.5, 0.4, 0.4), None, False, False),
+        (history(0.5, 0.4, 0.4, 0.6), 2, False, True),
+        (diverging(0.5), 2, False, True),
+    ],
+)
+def test_a_training_ends_by_patience_divergence_or_epochs(rows, patience, stopped, finished):
+    settings = hyperparameters(epochs=4, patience=patience)
+    assert schedule.is_stopped_early(rows, settings) == stopped
+    assert schedule.is_finished(rows, settings) == finished

@@ -1,0 +1,314 @@
+"""Training: what is frozen stays, what is resumed equals what was not, the best is kept."""
+
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TRAIN
+from networks import CPU, SIZE, TRANSFORM, network_of, run, train_settings, write_pack
+
+from graft.config.architectures import frozen
+from graft.config.models import Transform
+from graft.core.errors import GraftError
+from graft.evaluation import evaluate, metrics
+from graft.evaluation.warnings import collapse_warning
+from graft.models import model_file
+from graft.training import schedule, train
+from graft.training.batches import Batches
+
+MODES = [
+    ("from_scratch", "image"),
+    ("feature_extraction", "avgpool"),
+    ("freeze_block3", "block3"),
+    ("fine_tuning", "image"),
+]
+
+
+@pytest.mark.parametrize(("mode", "cut"), MODES)
+def test_every_mode_learns_a_task_that_can_be_learnt(data, tmp_path, mode, cut):
+    lr = 0.1 if mode == "feature_extraction" else 0.02
+    model, report = run(data, tmp_path, mode, cut, epochs=15, lr=lr)
+    frame = evaluate.predict(
+        model,
+        [data / ("test.h5" if cut == "image" else f"{cut}-test.h5")],
+        threads=1,
+        **CPU,
+    )
+    assert (frame["true"] == frame["predicted"]).mean() >= 0.9
+    assert report["transfer"]["imported"] == (
+        0 if mode == "from_scratch" else report["transfer"]["of"]
+    )
+
+
+@pytest.mark.parametrize(("mode", "cut"), MODES[1:3])
+def test_the_frozen_prefix_equals_the_source_buffers_included(data, tmp_path, mode, cut):
+    model, _ = run(data, tmp_path, mode, cut, epochs=2)
+    source, _ = model_file.load(data / "source.safetensors")
+    trained, _ = model_file.load(model)
+    network, _ = model_file.load_network(model)
+    prefix = network.backbone.tensors(frozen("vgg_mini", cut))
+    assert any(name.endswith("running_var") for name in prefix)
+    assert all(trained[name].numpy().tobytes() == source[name].numpy().tobytes() for name in prefix)
+    rest = set(network.backbone.tensors()) - set(prefix)
+    if rest:
+        assert any(not torch.equal(trained[name], source[name]) for name in rest)
+
+
+def test_a_changed_frozen_layer_is_refused(data):
+    source, _ = model_file.load(data / "source.safetensors")
+    network = network_of("vgg_mini", "block3", size=SIZE)
+    network.backbone.load(source)
+    train.check_frozen(network, source)
+    network.backbone.tensors()["features.1.running_mean"].add_(1e-6)
+    with pytest.raises(GraftError, match=r"features\.1\.running_mean"):
+        train.check_frozen(network, source)
+
+
+def test_the_same_seed_gives_the_same_bytes(data, tmp_path):
+    one, _ = run(data, tmp_path / "a", "fine_tuning", "image", epochs=2)
+    two, _ = run(data, tmp_path / "b", "fine_tuning", "image", epochs=2)
+    assert one.read_bytes() == two.read_bytes()
+    history = "history.csv"
+    assert (one.parent / history).read_bytes() == (two.parent / history).read_bytes()
+
+
+class Killed(Exception):
+    pass
+
+
+RESUMABLE = {
+    "plain": {},
+    "last": {"select": "last"},
+    "downsample": {"balance": "downsample"},
+    "upsample": {"balance": "upsample", "augment": {"flip": True, "shift": 0.1}},
+    "weighted": {"balance": "weighted"},
+    "plateau": {"schedule": {**TRAIN["schedule"], "name": "plateau", "patience": 1}},
+}
+
+
+def resumable(what):
+    """(mode, cut, settings); what moves no pictures trains on features, which is faster."""
+    options = {"epochs": 3, "tune": {"lr": [0.1, 0.01]}, "head": {"dropout": 0.3, "hidden": [8]}}
+    mode = ("fine_tuning", "image") if what == "upsample" else ("freeze_block3", "block3")
+    return *mode, options | RESUMABLE[what]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    """The folder of a training that nothing interrupts."""
+
+    @functools.cache
+    def train_whole(what):
+        mode, cut, options = resumable(what)
+        return run(data, tmp_path_factory.mktemp(what), mode, cut, **options)[0].parent
+
+    return train_whole
+
+
+@pytest.mark.parametrize(
+    ("what", "after"),
+    [*(("plain", after) for after in (1, 3, 4)), *((what, 2) for what in [*RESUMABLE][1:])],
+)
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    data, tmp_path, undisturbed, what, after
+):
+    mode, cut, options = resumable(what)
+    done = []
+
+    def kill(epoch, row):
+        done.append(epoch)
+        if len(done) > after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(data, tmp_path, mode, cut, on_epoch=kill, **options)
+    resumed = []
+    run(data, tmp_path, mode, cut, on_epoch=lambda epoch, row: resumed.append(epoch), **options)
+    assert len(resumed) == 6 - after, "finished epochs must not be trained again"
+    for file in ("model.safetensors", "history.csv"):
+        assert (tmp_path / file).read_bytes() == (undisturbed(what) / file).read_bytes()
+
+
+def test_a_checkpoint_of_something_else_is_ignored(data, tmp_path):
+    whole, _ = run(data, tmp_path / "whole", "fine_tuning", "image", epochs=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".checkpoint.pt").write_bytes(b"not a checkpoint")
+    other, _ = run(data, tmp_path / "other", "fine_tuning", "image", epochs=1)
+    assert other.read_bytes() == whole.read_bytes()
+
+
+def test_fine_tuning_starts_from_the_head_of_the_linear_probe(data, tmp_path):
+    warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=6, lr=0.1)
+    tuned, report = run(
+        data, tmp_path / "tuned", "fine_tuning", "image", epochs=1, lr=1e-12, warm_up=warm
+    )
+    head = {k: v for k, v in model_file.load(warm)[0].items() if k.startswith("head.")}
+    after = model_file.load(tuned)[0]
+    assert report["transfer"]["head"] == "warm-up" and report["warm_up"] == "feature_extraction"
+    for name, tensor in head.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_without_a_warm_up_the_head_starts_random_though_the_layers_are_transferred(data, tmp_path):
+    _, report = run(data, tmp_path, "fine_tuning", "image", epochs=1)
+    assert report["transfer"]["head"] == "random" and report["warm_up"] is None
+    assert report["transfer"]["imported"] == report["transfer"]["of"]
+
+
+def test_a_warm_head_of_another_shape_is_refused(data, tmp_path):
+    warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=1)
+    with pytest.raises(GraftError, match=r"train\.head"):
+        run(
+            data,
+            tmp_path / "tuned",
+            "fine_tuning",
+            "image",
+            warm_up=warm,
+            head={**TRAIN["head"], "hidden": [7]},
+        )
+
+
+def test_a_transferred_rate_of_zero_moves_the_head_alone(data, tmp_path):
+    model, _ = run(data, tmp_path, "fine_tuning", "image", epochs=2, transferred_lr_scale=0.0)
+    source, _ = model_file.load(data / "source.safetensors")
+    trained, _ = model_file.load(model)
+    assert all(torch.equal(trained[name], source[name]) for name in source)
+
+
+def test_the_best_epoch_by_the_declared_metric_is_kept_and_stopping_is_early(data, tmp_path):
+    model, report = run(data, tmp_path, "from_scratch", "image", epochs=30, patience=2, lr=0.1)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    assert report["best_value"] == history["val_accuracy"].max()
+    assert report["stopped_early"] and len(history) == report["best_epoch"] + 2
+    frame = evaluate.predict(model, [data / "val.h5"], threads=1, **CPU)
+    assert (frame["true"] == frame["predicted"]).mean() == pytest.approx(report["best_value"])
+
+
+def test_the_last_epoch_can_be_the_model_whatever_its_value(data, tmp_path):
+    options = {"epochs": 30, "patience": 2, "lr": 0.002, "select": "last"}
+    model, report = run(data, tmp_path, "from_scratch", "image", **options)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    accuracies = history["val_accuracy"]
+    assert report["stopped_early"], "patience counts by accuracy"
+    assert len(history) == accuracies.argmax() + 1 + 2
+    assert report["best_epoch"] == len(history) and accuracies[-1] < accuracies.max()
+    assert report["best_value"] == accuracies[-1]
+    frame = evaluate.predict(model, [data / "val.h5"], threads=1, **CPU)
+    right = np.where(frame["true"] == "dark", frame["confidence_dark"], frame["confidence_light"])
+    assert -np.log(right).mean() == pytest.approx(history["val_loss"][-1], rel=1e-4, abs=1e-6)
+
+
+def test_candidates_that_keep_their_last_epoch_are_ranked_by_its_accuracy(data, tmp_path):
+    grid = {"lr": [1e-12, 0.1]}
+    _, report = run(
+        data, tmp_path, "feature_extraction", "avgpool", epochs=6, select="last", tune=grid
+    )
+    assert [c["best_epoch"] for c in report["tuning"]] == [6, 6]
+    assert report["chosen"]["lr"] == 0.1 and report["best_value"] == report["tuning"][1]["val"]
+    assert report["tuning"][1]["val"] > report["tuning"][0]["val"]
+
+
+def test_a_candidate_that_diverged_has_no_last_epoch_to_keep(data, tmp_path):
+    tune = {"lr": [1e30, 0.01]}
+    _, report = run(data, tmp_path, "from_scratch", "image", epochs=2, select="last", tune=tune)
+    assert report["chosen"]["lr"] == 0.01 and report["tuning"][0]["best_epoch"] is None
+
+
+@pytest.mark.parametrize(
+    ("balance", "rows"), [("none", 48), ("downsample", 24), ("upsample", 72), ("weighted", 48)]
+)
+def test_an_epoch_has_the_rows_of_its_balance(data, tmp_path, monkeypatch, balance, rows):
+    write_pack(tmp_path / "train.h5", 48, 9, unequal=True)
+    (tmp_path / "val.h5").symlink_to(data / "val.h5")
+    seen = []
+    read = Batches.read
+
+    def spy(self, indices, rng=None):
+        if rng is not None:
+            seen.append(self.labels[indices])
+        return read(self, indices, rng)
+
+    monkeypatch.setattr(Batches, "read", spy)
+    _, report = run(tmp_path, tmp_path, "from_scratch", "image", epochs=1, balance=balance)
+    assert report["rows_per_epoch"] == rows == len(np.concatenate(seen))
+    assert report["samples"]["train"] == 48
+    counts = np.bincount(np.concatenate(seen))
+    assert (counts[0] == counts[1]) == (balance in ("downsample", "upsample"))
+
+
+def test_every_candidate_of_the_grid_is_tried_and_recorded(data, tmp_path):
+    grid = {"lr": [1e-12, 0.1], "transferred_lr_scale": [0.1, 1.0]}
+    _, report = run(data, tmp_path, "fine_tuning", "image", epochs=2, tune=grid)
+    assert [(c["lr"], c["transferred_lr_scale"]) for c in report["tuning"]] == [
+        (1e-12, 0.1),
+        (1e-12, 1.0),
+        (0.1, 0.1),
+        (0.1, 1.0),
+    ]
+    best = max(candidate["val"] for candidate in report["tuning"])
+    assert report["best_value"] == best
+    assert best in [c["val"] for c in report["tuning"] if report["chosen"].items() <= c.items()]
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_another_candidate_wins(data, tmp_path):
+    with pytest.raises(GraftError, match=r"train\.lr: .* Lower it"):
+        run(data, tmp_path / "a", "from_scratch", "image", epochs=2, lr=1e30)
+    _, report = run(
+        data, tmp_path / "b", "from_scratch", "image", epochs=2, tune={"lr": [1e30, 0.01]}
+    )
+    assert report["chosen"]["lr"] == 0.01 and report["tuning"][0]["diverged"]
+
+
+def test_a_class_without_a_training_sample_is_named():
+    with pytest.raises(GraftError, match="experiments.x: .* of light"):
+        train.check_samples(np.zeros(4, int), 1, ["dark", "light"], "experiments.x")
+    with pytest.raises(GraftError, match="experiments.x: no validation sample"):
+        train.check_samples(np.arange(2), 0, ["dark", "light"], "experiments.x")
+
+
+def test_a_plateau_lowers_the_rates_of_head_and_layers_alike(data, tmp_path):
+    plateau = {"name": "plateau", "patience": 1, "gamma": 0.5, "min_lr": 0.15}
+    tune = {"lr": [0.4]}
+    options = {"schedule": {**TRAIN["schedule"], **plateau}, "tune": tune, "patience": None}
+    run(data, tmp_path, "fine_tuning", "image", epochs=8, **options)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    drops = [schedule.plateau_drops(history["val_loss"][:e], 1) for e in range(8)]
+    assert history["learning_rate"] == pytest.approx(np.maximum(0.4 * 0.5 ** np.array(drops), 0.15))
+    assert drops[-1] >= 1, "this test needs a loss that does not fall all the time"
+
+
+def test_a_perceptron_on_raw_pixels_collapses_with_a_warning_and_a_normalised_one_does_not(
+    tmp_path,
+):
+    """What had happened to the digits article's baselines, and what they needed."""
+    parts = {}
+    for number, name in enumerate(("train", "val", "test")):
+        parts[name] = write_pack(tmp_path / f"{name}.h5", 48, number)
+    raw = Transform(scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+    warnings = {}
+    for name, transform in (("raw", raw), ("normalised", TRANSFORM)):
+        settings = train_settings(
+            "from_scratch",
+            "image",
+            "mlp",
+            transform=transform,
+            head={"pool": "flatten", "hidden": [20, 20]},
+            epochs=6,
+            lr=0.05,
+            patience=None,
+        )
+        out = tmp_path / name
+        model, _ = run(tmp_path, out, "from_scratch", "image", settings=settings, seed=0)
+        frame = evaluate.predict(model, [parts["test"]], threads=1, **CPU)
+        measured = metrics.measure(frame, resamples=100, seed=0, level=0.95)
+        warnings[name] = collapse_warning(measured, pd.read_csv(out / "history.csv"))
+    assert warnings["raw"] is not None and "normalise the input" in warnings["raw"]
+    assert warnings["normalised"] is None
+
+
+def test_a_batch_too_small_for_a_batch_norm_is_refused(data, tmp_path):
+    options = {"backbone": "resnet18", "batch_size": 1}
+    with pytest.raises(GraftError, match=r"train\.batch_size: a batch of 1 is too small"):
+        run(data, tmp_path, "from_scratch", "image", **options)
