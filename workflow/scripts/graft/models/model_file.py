@@ -58,17 +58,8 @@ class ModelDescription:
     def from_json(cls, values: Mapping[str, Any]) -> "ModelDescription":
         """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
         given = values["preparation"]
-        crop = CropSettings(
-            crop=given["crop"],
-            crop_size=given["size"],
-            detector=given.get("detector"),
-            device=given.get("device"),
-        )
-        pack = PackSettings(
-            packed_size=given["image_size"],
-            grayscale=given["grayscale"],
-            equalize=given["equalize"],
-        )
+        crop = {key: given.get(key) for key in ("crop", "detector", "device")}
+        pack = {key: given[key] for key in ("grayscale", "equalize")}
         return cls(
             backbone=backbone_from_json(values),
             cut=values["cut"],
@@ -76,7 +67,10 @@ class ModelDescription:
             head=Head.model_validate(values["head"]),
             classes=values["classes"],
             input_size=values["image_size"],
-            preparation=Preparation(crop=crop, pack=pack),
+            preparation=Preparation(
+                crop=CropSettings(crop_size=given["size"], **crop),
+                pack=PackSettings(packed_size=given["image_size"], **pack),
+            ),
         )
 
 

@@ -93,19 +93,12 @@ def read(
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on a damaged file
-        raise GraftError(
-            f"{path.name}: the file is not a PyTorch state dict of plain tensors "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]}). Publish it as "
-            "safetensors or a state dict."
-        ) from None
+        raise _no_state_dict(path, (str(error) or type(error).__name__).splitlines()[0]) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not all(map(_is_named, loaded, loaded.values())):
-        raise GraftError(
-            f"{path.name}: the file holds no state dict (names mapped to plain tensors). Publish "
-            "it as safetensors or a state dict."
-        )
+        raise _no_state_dict(path, "it does not map names to plain tensors")
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
@@ -183,7 +176,7 @@ def torchvision_weights(architecture: str, name: str) -> tuple[str, str]:
             f"weights.torchvision: torchvision has no {architecture} weights {name!r}. "
             f"{nearest(name, members)}"
         )
-    url = members[name].url
+    url = members[name].url  # .../vgg16-397923af.pth
     return url, url.rsplit("-", 1)[1].split(".")[0]
 
 
@@ -210,6 +203,13 @@ def _fetch(
         url_key=f"{key}.weights",
     )
     return path, fetched["sha256"], name
+
+
+def _no_state_dict(path: Path, reason: str) -> GraftError:
+    return GraftError(
+        f"{path.name}: the file is no PyTorch state dict ({reason}). Publish it as safetensors or "
+        "a state dict."
+    )
 
 
 def _is_named(name: object, value: object) -> bool:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from graft.config.models import Hyperparameters
 from graft.core.errors import GraftError
 from graft.core.files import atomic
+from graft.models.model_file import Tensors
 from graft.models.network import Network
 from graft.training import sampling, schedule
 from graft.training.batches import Batches
@@ -27,7 +28,6 @@ from graft.training.schedule import Row
 
 EVALUATION_BATCH = 256
 
-Tensors = dict[str, torch.Tensor]
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 
