@@ -234,7 +234,7 @@ LAYOUTS: dict[str, type[Published]] = {
 def _kind_of_dataset(value: object) -> str | None:
     """The tag of the class that describes a data set."""
     if isinstance(value, Dataset):
-        return "<merge>" if isinstance(value, Merged) else f"<{value.layout}>"
+        value = value.model_dump()
     if isinstance(value, dict):
         if "merge" in value:
             return "<merge>"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from graft.config import checks
-from graft.config.datasets import LAYOUTS, Merged
+from graft.config.datasets import LAYOUTS, Dataset, Merged
 from graft.config.models import Config
 from graft.config.types import Settings
 from graft.core.errors import GraftError, nearest
@@ -41,7 +41,7 @@ def read_config(raw: Mapping[str, object]) -> Config:
     Raises GraftError, one sentence that names the key and one that says what to do.
     """
     _check_keys(raw, "")
-    data = _without_nulls(raw, [Config])
+    data: Any = _without_nulls(raw, [Config])
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -208,15 +208,18 @@ def _model_at(location: Sequence[int | str]) -> type[Settings] | None:
                 elif part == kind.__name__:
                     inner.append(kind)
         kinds = inner or kinds
-    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)]
-    return models[0] if models else None
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            return kind
+    return None
 
 
 def _without_layout(place: str, value: Any) -> str:
     """A data set with neither `layout` nor `merge`: misspelt, or missing."""
     if not isinstance(value, Mapping):
         return f"{place} is {value!r}. Give a mapping of keys to values."
-    known = sorted({name for model in (*LAYOUTS.values(), Merged) for name in model.model_fields})
+    models: list[type[Dataset]] = [*LAYOUTS.values(), Merged]
+    known = sorted({name for model in models for name in model.model_fields})
     for key in value:
         if key not in known:
             return f"{place}.{key} is not a known key. {nearest(key, known)}"

@@ -53,7 +53,7 @@ def _overlay(value: Any) -> Any:
 
 
 def _or_null(value: Schema) -> Schema:
-    about = {key: value[key] for key in ("description", "default") if key in value}
+    about: Schema = {key: value[key] for key in ("description", "default") if key in value}
     kept = {key: item for key, item in value.items() if key not in about}
     return {"anyOf": [kept, {"type": "null"}], **about}
 
@@ -127,9 +127,10 @@ def tables() -> dict[str, str]:
 def write_tables(text: str) -> str:
     """README.md's text with every generated table between its marks as it has to be."""
     for name, table in tables().items():
-        mark = f"<!-- keys of {name} -->\n"
-        pattern = re.compile(rf"({re.escape(mark)}).*?(<!-- end of keys -->)", re.DOTALL)
-        text = pattern.sub(lambda match, t=table: f"{match[1]}{t}{match[2]}", text)
+        mark, end = f"<!-- keys of {name} -->\n", "<!-- end of keys -->"
+        before, marked, after = text.partition(mark)
+        if marked:
+            text = before + mark + table + end + after.partition(end)[2]
     return text
 
 

@@ -153,7 +153,7 @@ class Code:
         if registry not in self._entries:
             owner, name = registry
             (call,) = registry_calls(self.modules[owner].items[name])
-            package = [a.value for a in call.args if isinstance(a, ast.Constant)]
+            package = [str(a.value) for a in call.args if isinstance(a, ast.Constant)]
             inside = tuple(f"{prefix}." for prefix in package)
             self._entries[registry] = [
                 (entry, (module, definition))

@@ -9,6 +9,7 @@ only 88 % of the time where they vary by 5 points: if seeds disagree, run more o
 """
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -170,7 +171,7 @@ class _Tally:
         return recall.sum(axis=1) / np.count_nonzero(support, axis=0)
 
 
-def _counts(rows, columns, shape) -> sparse.csr_array:
+def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
     """How often each (row, column) occurs; sparse, because most classes miss most groups."""
     ones = np.ones(len(rows), np.int32)
     return sparse.coo_array((ones, (rows, columns)), shape=shape).tocsr()
@@ -198,20 +199,27 @@ def _seed_weights(rng: np.random.Generator, ran: np.ndarray, resamples: int) -> 
     return weights
 
 
-def _align(predictions) -> tuple[dict[tuple, Predictions], list]:
+def _align(
+    predictions: Mapping[str, Mapping[int, pd.DataFrame]],
+) -> tuple[dict[tuple[str, int], Predictions], list[int]]:
     """Every run's predictions in the order of sample_id, checked to be of the same rows; and
     all seeds, sorted."""
     if not predictions or not all(predictions.values()):
         raise GraftError("comparison: a mode has no predictions; train and evaluate it first.")
     seeds = sorted({s for tables in predictions.values() for s in tables})
-    aligned: dict[tuple, Predictions] = {}
+    aligned: dict[tuple[str, int], Predictions] = {}
     reference = None
     for mode, tables in predictions.items():
         for s, frame in tables.items():
             name = f"comparison: the predictions of mode {mode!r}, seed {s}"
             run = unpack_predictions(frame, name)
             order = np.argsort(run.sample_id)
-            run = Predictions(*(column[order] for column in run[:-1]), run.classes)
+            run = run._replace(
+                sample_id=run.sample_id[order],
+                group=run.group[order],
+                true=run.true[order],
+                confidences=run.confidences[order],
+            )
             if reference is None:
                 reference, first = run, f"mode {mode!r}, seed {s}"
             _check_same(run, reference, name, first)

@@ -43,7 +43,7 @@ class Pack:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Pack"], tuple[Path]]:
         return Pack, (self.path,)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
