@@ -39,7 +39,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):
         resolve(shipped)
 
 
-def test_a_misspelt_required_key_is_told_as_unknown_and_not_as_missing(shipped):
+def test_a_misspelt_required_key_is_reported_as_unknown_and_not_as_missing(shipped):
     shipped["datasets"]["portraits"]["layuot"] = shipped["datasets"]["portraits"].pop("layout")
     with pytest.raises(GraftError, match="Did you mean layout"):
         resolve(shipped)

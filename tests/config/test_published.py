@@ -131,9 +131,9 @@ def test_fer2013_is_made_grey_resized_and_equalised(emotions):
     )
 
 
-def test_the_framework_s_published_accuracies_are_told_beside_ours(emotions):
-    told = emotions.overviews["emotions"].published
-    assert [row.value for row in told] == [0.6949, 0.6464, 0.6121, 0.5668]
+def test_the_framework_s_published_accuracies_are_listed_beside_ours(emotions):
+    listed = emotions.overviews["emotions"].published
+    assert [row.value for row in listed] == [0.6949, 0.6464, 0.6121, 0.5668]
 
 
 def test_the_article_s_perceptron_on_features_is_as_published(digits):

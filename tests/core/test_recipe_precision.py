@@ -5,6 +5,7 @@ import ast
 import pytest
 from conftest import ROOT
 
+from graft.core import syntax
 from graft.core.code import IMPORTED, Code
 
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -88,3 +89,7 @@ def test_comments_docstrings_and_formatting_change_no_recipe(module):
     edited = "# a comment\n" + ast.unparse(ast.fix_missing_locations(tree))
     assert edited != text
     assert changed_stages(CODE.replaced(module, edited)) == set()
+
+
+def test_the_library_has_no_lookup_that_cannot_be_followed():
+    assert [f"{n}: {r}" for n, text in TEXTS.items() for r in syntax.refusals(n, text)] == []

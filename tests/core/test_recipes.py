@@ -80,6 +80,6 @@ RULE = {
         ({"forbidden": {"shadow": True}}, "uses `shadow:`"),
     ],
 )
-def test_a_rule_that_breaks_the_contract_is_told_how(change, problem):
+def test_a_rule_that_breaks_the_contract_is_refused_with_advice(change, problem):
     problems = recipes.check_rule("pack", **{**RULE, **change})
     assert problems == [] if problem is None else any(problem in p for p in problems)

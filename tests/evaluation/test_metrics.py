@@ -58,7 +58,7 @@ def test_golden_values_of_a_binary_test_set():
 
 
 def test_several_classes_are_ranked_one_against_the_rest():
-    # Class c never occurs, so a and b alone have an AUROC; both are told apart perfectly.
+    # Class c never occurs, so a and b alone have an AUROC; both are separated perfectly.
     confidences = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
     found = metrics.classification_metrics(np.array([0, 0, 1, 1]), confidences, list("abc"))
     assert found["accuracy"] == 3 / 4

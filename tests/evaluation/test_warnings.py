@@ -87,24 +87,24 @@ def test_a_run_that_is_no_better_than_the_commonest_class_says_so():
     assert "every time" not in warning([0, 0, 1, 0])
 
 
-def test_a_saturated_softmax_is_told_by_loss_and_confidences():
+def test_a_saturated_softmax_is_recognised_by_loss_and_confidences():
     # The well-known end of a rate too high: 90 % wrong at the float's least probability.
     stuck = _training(np.full(10, 0.9 * 16.118), 0.1)
-    told = collapse_warning(_measured(COLLAPSED, TEN), stuck)
-    assert told.startswith("has collapsed: its accuracy (10.0 %)")
-    assert "it answers 'c0' every time, and its confidences are 0 or 1" in told
-    assert "log loss 32.4, where guessing gives 2.3" in told  # 0.9 of -ln 2.2e-16
-    assert "its training loss was 14.5 or more in its last 3 epochs" in told
-    assert told.endswith(
+    sentence = collapse_warning(_measured(COLLAPSED, TEN), stuck)
+    assert sentence.startswith("has collapsed: its accuracy (10.0 %)")
+    assert "it answers 'c0' every time, and its confidences are 0 or 1" in sentence
+    assert "log loss 32.4, where guessing gives 2.3" in sentence  # 0.9 of -ln 2.2e-16
+    assert "its training loss was 14.5 or more in its last 3 epochs" in sentence
+    assert sentence.endswith(
         "change train.lr (most often down), start from other weights or normalise the input"
     )
 
 
-def test_confidences_of_0_and_1_are_told_of_a_run_above_the_majority_too():
+def test_confidences_of_0_and_1_are_reported_of_a_run_above_the_majority_too():
     found = _measured(np.eye(10)[np.where(np.arange(100) % 4, 0, TEN)], TEN)
     assert found["majority_baseline"] < found["accuracy"] < 0.5
-    told = collapse_warning(found, _training(FALLING, 0.3))
-    assert told.startswith("has collapsed: its confidences are 0 or 1 even where it is wrong")
+    sentence = collapse_warning(found, _training(FALLING, 0.3))
+    assert sentence.startswith("has collapsed: its confidences are 0 or 1 even where it is wrong")
 
 
 # A little better than always answering the first class, without being sure of anything.
@@ -112,7 +112,7 @@ SLIGHT = _measured(np.full((100, 10), 0.09) + 0.1 * np.eye(10)[np.where(TEN < 2,
 
 
 @pytest.mark.parametrize(
-    ("losses", "rate", "told"),
+    ("losses", "rate", "sentence"),
     [
         (np.full(10, 2.31), 0.01, "2.31 or more in its last 3 epochs, where guessing gives 2.3;"),
         (np.linspace(60, 3, 30), 0.01, "3 or more in its last 6 epochs"),
@@ -126,9 +126,9 @@ SLIGHT = _measured(np.full((100, 10), 0.09) + 0.1 * np.eye(10)[np.where(TEN < 2,
         ([2.5, np.nan, np.nan], 0.01, None),
     ],
 )
-def test_training_losses_that_are_no_use(losses, rate, told):
+def test_training_losses_that_are_no_use(losses, rate, sentence):
     warning = collapse_warning(SLIGHT, _training(losses, 0.11, rate))
-    assert warning is None if told is None else told in warning
+    assert warning is None if sentence is None else sentence in warning
 
 
 def test_healthy_overconfident_and_overfitted_runs_are_left_alone():
@@ -151,5 +151,5 @@ def test_two_classes_have_little_room_below_guessing():
     found = _measured(np.stack([1 - weak, weak], 1), true)
     assert found["accuracy"] == pytest.approx(0.55, abs=0.05) and found["log_loss"] < np.log(2)
     assert collapse_warning(found, _training(np.linspace(0.692, 0.689, 9), 0.53)) is None
-    told = collapse_warning(found, _training(np.full(9, 0.6932), 0.5))
-    assert "0.693 or more in its last 3 epochs, where guessing gives 0.693;" in told
+    sentence = collapse_warning(found, _training(np.full(9, 0.6932), 0.5))
+    assert "0.693 or more in its last 3 epochs, where guessing gives 0.693;" in sentence

@@ -90,7 +90,7 @@ def test_neon_s_inference_txt_says_what_predictions_csv_says(neon):
         assert ["female", "male"][int(correct)] == row.true
 
 
-def test_emotions_are_told_clearly_above_the_majority_rate(emotions):
+def test_emotions_are_recognised_clearly_above_the_majority_rate(emotions):
     for experiment in ("emotions_published", "emotions_corrected"):
         for mode in ("feature_extraction", "freeze_fire5"):
             found = metrics(emotions, experiment, mode)

@@ -62,7 +62,7 @@ def test_weighted_draws_find_all_classes_equally_likely():
     seed=st.integers(0, 3),
     epoch=st.integers(0, 3),
 )
-def test_the_length_is_as_told_and_equal_seeds_give_equal_rows(labels, balance, seed, epoch):
+def test_the_length_is_as_declared_and_equal_seeds_give_equal_rows(labels, balance, seed, epoch):
     rows = drawn(balance, labels=labels, seed=seed, epoch=epoch)
     assert len(rows) == epoch_length(labels, balance)
     assert rows.min() >= 0 and rows.max() < len(labels)

@@ -73,9 +73,9 @@ def test_an_expected_error_is_one_sentence_and_leaves_no_seal(
 ):
     with pytest.raises(SystemExit) as caught, Job(snakemake, Example):
         raise error
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert caught.value.code == 1
-    assert sentence in told and told.count("\n") == 1 and "Traceback" not in told
+    assert sentence in message and message.count("\n") == 1 and "Traceback" not in message
     assert sentence in (tmp_path / "log").read_text()
     assert not (tmp_path / "out.seal.json").exists()
 
@@ -93,7 +93,7 @@ def test_a_damaged_input_stops_the_job_before_it_starts(snakemake, tmp_path, cap
     assert "in.h5: the file's sha256 is not that of its seal" in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there_is_told(snakemake, capsys, monkeypatch):
+def test_a_gpu_that_is_not_there_is_reported(snakemake, capsys, monkeypatch):
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     snakemake.params.recipe["settings"]["device"] = "cuda"
     with pytest.raises(SystemExit), Job(snakemake, Example):

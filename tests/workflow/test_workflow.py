@@ -1,5 +1,6 @@
 """The workflow as a whole, through the real command: what runs, what reruns, what is reused."""
 
+import ast
 import itertools
 import json
 import os
@@ -69,29 +70,45 @@ FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "
 
 
 @pytest.mark.parametrize(
-    ("module", "importers", "plan"),
+    ("module", "definition", "stages", "plan"),
     [
-        ("graft/images/align.py", {"crop"}, FOLLOWING_CROP),
+        ("graft/images/align.py", "crop", {"crop"}, FOLLOWING_CROP),
         (
             "graft/models/weights.py",
+            "normalise",
             {"weights"},
             {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
             | dict.fromkeys(("compare", "plots", "overview", "track"), 1),
         ),
         (
             "graft/evaluation/compare.py",
+            "_counts",
             {"compare", "overview"},
             {"compare": 2, "plots": 2, "overview": 1, "track": 2},
         ),
-        ("graft/reporting/track.py", {"track"}, {"track": 2}),
+        ("graft/reporting/track.py", "record", {"track"}, {"track": 2}),
     ],
 )
-def test_editing_a_module_reruns_its_importers_and_what_follows(edited, module, importers, plan):
-    with open(edited.folder / "workflow/scripts" / module, "a") as file:
-        file.write("\n_EDITED = True\n")
+def test_an_edited_definition_reruns_what_reaches_it_and_what_follows(
+    edited, module, definition, stages, plan
+):
+    path = edited.folder / "workflow/scripts" / module
+    lines = path.read_text().splitlines(keepends=True)
+    (function,) = (
+        n for n in ast.parse("".join(lines)).body if getattr(n, "name", "") == definition
+    )
+    lines.insert(function.body[0].end_lineno, "    edited = True\n")
+    path.write_text("".join(lines))
     dry_run = edited.dry_run()
-    assert because(dry_run, "Params have changed") == importers
+    assert because(dry_run, "Params have changed") == stages
     assert planned(dry_run) == plan
+
+
+def test_a_comment_a_docstring_and_an_unused_definition_rerun_nothing(edited):
+    path = edited.folder / "workflow/scripts/graft/images/align.py"
+    text = path.read_text().replace('"""', '"""Edited. ', 1)
+    path.write_text(f"# edited\n{text}\n\ndef unused() -> int:\n    return 1\n")
+    assert "Nothing to be done" in edited.dry_run()
 
 
 @pytest.mark.parametrize(
@@ -318,8 +335,8 @@ def test_a_damaged_entry_is_refused_by_its_reader_and_made_anew_after_repair(edi
     edited.overlays.append(overlay)
     log = edited.snakemake(check=False)
     sentence = "graft plots: results/data/portraits/packs/test-00.h5 "
-    told = [line for line in log.splitlines() if line.startswith(sentence)]
-    assert told and "make repair" in told[0] and "Traceback" not in log
+    messages = [line for line in log.splitlines() if line.startswith(sentence)]
+    assert messages and "make repair" in messages[0] and "Traceback" not in log
     problems = list(verify.verify_results(edited.results))
     assert any("packs/test-00.h5" in problem.sentence for problem in problems)
     for problem in problems:
@@ -403,30 +420,30 @@ def test_each_profile_plans_the_same_jobs(tmp_path, profile):
     assert planned(project.dry_run(profile=profile, cores=False)) == EVERYTHING
 
 
-def test_a_file_with_another_sha256_is_told_in_one_sentence(tmp_path):
+def test_a_file_with_another_sha256_is_reported_in_one_sentence(tmp_path):
     project = Project(tmp_path / "project")
     (project.folder / "mine.tar").write_bytes(b"not what was published")
     overlay = project.folder / "overlay.yaml"
     overlay.write_text(
-        "datasets: {mine: {layout: lfw, label: identity, image_size: 32, files: "
+        "datasets: {mine: {layout: lfw, label: identity, packed_size: 32, files: "
         "{mine.tar: {url: [mine.tar], sha256: " + "a" * 64 + "}}}}\n"
         "run: [mine]\n"
         "experiments: {mine: {dataset: mine, source: vgg_mini, modes: [from_scratch]}}\n"
     )
     project.overlays = [overlay]
     log = project.snakemake("all_download", check=False)
-    told = [line for line in log.splitlines() if line.startswith("graft download: mine.tar")]
-    assert "datasets.mine.files.mine.tar.sha256" in told[0] and "Traceback" not in log
+    messages = [line for line in log.splitlines() if line.startswith("graft download: mine.tar")]
+    assert "datasets.mine.files.mine.tar.sha256" in messages[0] and "Traceback" not in log
     assert not (project.results / "data/mine/raw/mine.tar").exists()
 
 
-def test_an_unknown_key_in_an_overlay_is_told_with_the_nearest_known_one(tmp_path):
+def test_an_unknown_key_in_an_overlay_is_reported_with_the_nearest_known_one(tmp_path):
     project = Project(tmp_path / "project")
     overlay = project.folder / "overlay.yaml"
-    overlay.write_text("datasets: {portraits: {image_sise: 3}}")
+    overlay.write_text("datasets: {portraits: {packed_sise: 3}}")
     project.overlays = [overlay]
     log = project.dry_run(check=False)
-    assert "datasets.portraits.image_sise is not a known key; did you mean image_size?" in log
+    assert "datasets.portraits.packed_sise is not a known key. Did you mean packed_size?" in log
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

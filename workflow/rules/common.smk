@@ -1,4 +1,4 @@
-# The contracts (design, section 4): the checked config, paths, recipes, seals, and the check
+# The contracts (docs/architecture.md): the checked config, paths, recipes, seals, and the check
 # that every rule keeps them. No rules in here.
 
 import functools
@@ -15,6 +15,7 @@ LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
 from graft.config import architectures, plan, stages
+from graft.config.entries import entries
 from graft.config.read import read_config
 from graft.core import devices, files, recipes
 from graft.core.code import Code
@@ -130,7 +131,7 @@ def recipe(stage, settings_of):
             wildcards=dict(wildcards.items()),
             settings=chosen.recipe(),
             inputs={role: _role(item, wildcards) for role, item in inputs._allitems()},
-            code=code_digest(stage, frozenset(stages.entries(chosen))),
+            code=code_digest(stage, frozenset(entries(chosen))),
             lock=LOCK,
         )
 
@@ -139,9 +140,9 @@ def recipe(stage, settings_of):
 
 
 @functools.cache
-def code_digest(stage, entries):
+def code_digest(stage, chosen):
     """Digest of the code that a stage reaches with these registered implementations."""
-    return CODE.reach(stage, entries).digest()
+    return CODE.reach(stage, chosen).digest()
 
 
 def _role(item, wildcards):
@@ -360,7 +361,7 @@ def check_contracts():
             may_skip_cache=NEVER_CACHED.__contains__,
         )
         if problems:
-            raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see design, contract 1).")
+            raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see docs/architecture.md).")
 
 
 CODE = Code.read(SCRIPTS)
@@ -370,7 +371,7 @@ gpus = int(settings.compute.device == "cuda")
 os.environ["SNAKEMAKE_OUTPUT_CACHE"] = os.path.abspath(
     os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")
 )
-# Snakemake tells a Snakefile nothing of --forcerun, so the command line has to.
+# A Snakefile cannot ask Snakemake about --forcerun, so the command line is read.
 if any(word.startswith(("-R", "-F", "--forcerun", "--forceall")) for word in sys.argv[1:]):
     os.environ["GRAFT_REDO"] = "1"
 os.environ.setdefault("GRAFT_REDO", "")

@@ -197,7 +197,7 @@ def _need(value: Schema, required: bool) -> str:
 
 
 def _takes_null(value: Schema) -> bool:
-    """Whether null is a value with a meaning of its own, told by the description or default."""
+    """Whether null is a value with a meaning of its own, by the description or default."""
     return value.get("default") is not None or "`null`" in value.get("description", "")
 
 

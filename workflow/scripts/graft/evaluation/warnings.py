@@ -62,7 +62,7 @@ def collapse_warning(metrics: dict, history: pd.DataFrame) -> str | None:
 
     `metrics` is what `metrics.classification_metrics` returns for its test rows, `history` has one
     row per epoch with `train_loss` (nats), `train_accuracy` and `learning_rate`. A run of K classes
-    is told of if its test accuracy is not above the majority rate; or if that accuracy is less than
+    is warned of if its test accuracy is not above the majority rate; or if that accuracy is less than
     half of the way from that rate to 1 while
 
     - each mistake adds more than -ln 1e-7 = 16 nats on average to the test log loss, and that is

@@ -7,7 +7,7 @@ transform's scale, mean, standard deviation and order of channels are part of it
 (a JSON list) and, under `graft`, the description of the model.
 
 Not part of it is what makes a photograph such a picture: detecting and aligning the face, and,
-where the description's `transform.size` differs from its `preparation.image_size`, the resize
+where the description's `transform.size` differs from its `preparation.pack.packed_size`, the resize
 from the latter to the former (bilinear, antialiased).
 """
 
