@@ -2,7 +2,7 @@
 
     make reproduce && make bench
 
-prints the table of the README. The figures are of the run that made the artefacts, which for one
+prints the table of docs/stages.md. The figures are of the run that made the artefacts, which for one
 taken from the store may have been another machine's.
 """
 
@@ -22,7 +22,7 @@ MAKES = {
     "pack": "model-ready uint8 pictures and labels, mapped by readers",
     "weights": "a source under torchvision's names, with its input transform",
     "features": "what the frozen blocks make of each picture, float16",
-    "train": "model, history and how it was found, for each mode and seed",
+    "train": "model, history and how it was chosen, for each mode and seed",
     "evaluate": "`predictions.csv`, `metrics.json` with intervals",
     "compare": "paired differences between the modes, with a verdict each",
     "plots": "the report's figures, summary as CSV and HTML",

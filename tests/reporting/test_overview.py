@@ -341,6 +341,7 @@ def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path)
     assert any("history.csv: the file is missing" in sentence for sentence in sentences)
 
 
+@pytest.mark.workflow
 def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
     project = Project(tmp_path / "project")
     plan = planned(project.dry_run())

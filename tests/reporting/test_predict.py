@@ -278,6 +278,7 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence(tmp_path, run):
     assert not any((tmp_path / "out").glob("*"))
 
 
+@pytest.mark.workflow
 def test_the_target_predicts_a_folder_and_follows_it(tmp_path, drawn):
     """One run of the workflow: `predict` and `export` with a model that is trained on the way."""
     project = Project(tmp_path / "project")

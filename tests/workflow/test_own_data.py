@@ -8,12 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import yaml
 from builders import FOLDER, MERGED, make_zip, overlay, plant
 from project import Project, executed, files, planned
 
 from graft.datasets import table
 from graft.reporting import verify
+
+pytestmark = pytest.mark.workflow
 
 
 def drawing(kind, index):

@@ -14,6 +14,8 @@ from project import Project
 
 from graft.core.code import IMPORTED, Code
 
+pytestmark = pytest.mark.workflow
+
 WATCH = """
 import atexit, json, os, sys, threading
 

@@ -14,6 +14,8 @@ from project import Project, because, executed, files, planned
 
 from graft.reporting import verify
 
+pytestmark = pytest.mark.workflow
+
 EVERYTHING = {
     "download": 2,
     "structure": 2,
