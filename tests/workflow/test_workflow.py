@@ -336,7 +336,7 @@ def test_a_damaged_entry_is_refused_by_its_reader_and_made_anew_after_repair(edi
     overlay.write_text("experiments: {portraits_sex: {title: Another title}}")
     edited.overlays.append(overlay)
     log = edited.snakemake(check=False)
-    sentence = "graft plots: results/data/portraits/packs/test-00.h5 "
+    sentence = "graft plots: results/data/portraits/packs/test-00.h5: "
     messages = [line for line in log.splitlines() if line.startswith(sentence)]
     assert messages and "make repair" in messages[0] and "Traceback" not in log
     problems = list(verify.verify_results(edited.results))
@@ -434,7 +434,8 @@ def test_a_file_with_another_sha256_is_reported_in_one_sentence(tmp_path):
     )
     project.overlays = [overlay]
     log = project.snakemake("all_download", check=False)
-    messages = [line for line in log.splitlines() if line.startswith("graft download: mine.tar")]
+    sentence = "graft download: datasets.mine.files.mine.tar: "
+    messages = [line for line in log.splitlines() if line.startswith(sentence)]
     assert "datasets.mine.files.mine.tar.sha256" in messages[0] and "Traceback" not in log
     assert not (project.results / "data/mine/raw/mine.tar").exists()
 
