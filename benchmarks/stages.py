@@ -2,8 +2,8 @@
 
     make reproduce && make bench
 
-prints the table of docs/stages.md. The figures are of the run that made the artefacts, which for one
-taken from the store may have been another machine's.
+prints the table of docs/stages.md. The figures are of the run that made the artefacts, which for
+one taken from the store may have been another machine's.
 """
 
 import sys

@@ -29,6 +29,17 @@ class Project:
                 copy = shutil.copytree if source.is_dir() else shutil.copy2
                 copy(source, target)
 
+    def copy(self, folder: Path) -> "Project":
+        """A copy with a store of its own."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        project = Project(folder)
+        for link in project.results.rglob("*"):
+            if link.is_symlink():
+                target = project.store / os.path.basename(os.readlink(link))
+                link.unlink()
+                link.symlink_to(target)
+        return project
+
     @property
     def results(self) -> Path:
         return self.folder / "results"

@@ -1,7 +1,7 @@
 """Recipes are sound: whatever code of ours a stage executes is in what the stage reaches.
 
-A tiny workflow is run by the real command with every job watched: a `sitecustomize` on the path
-records each function of the project that is called, by stage.
+The tiny workflow is run by the real command with every job watched (see conftest), and then with
+more beside it.
 """
 
 import ast
@@ -10,39 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from project import Project
+from conftest import ROOT
 
 from graft.core.code import IMPORTED, Code
 
 pytestmark = pytest.mark.workflow
-
-WATCH = """
-import atexit, json, os, sys, threading
-
-FOLDER = os.environ.get("GRAFT_WATCH")
-MARK = os.path.join("workflow", "scripts") + os.sep
-STAGE = os.path.basename(sys.argv[0] if sys.argv else "").split(".")
-called = set()
-
-
-def watch(frame, event, argument):
-    code = frame.f_code
-    if MARK in code.co_filename and code.co_flags & 1:  # a function, not a class body or a module
-        above = frame.f_back.f_code.co_name if frame.f_back else ""
-        if not (code.co_name.startswith("<") and above == "<module>"):
-            called.add((code.co_filename, code.co_firstlineno, code.co_name))
-
-
-if FOLDER and len(STAGE) == 3 and STAGE[0].startswith("tmp") and STAGE[2] == "py":
-    threading.settrace(watch)
-    sys.settrace(watch)
-
-    @atexit.register
-    def write():
-        sys.settrace(None)
-        with open(os.path.join(FOLDER, f"{STAGE[1]}.{os.getpid()}.json"), "w") as file:
-            json.dump(sorted(called), file)
-"""
 
 FILES = {
     "digits-images-idx3-ubyte.gz": {"render": {"kind": "digits"}},
@@ -74,23 +46,18 @@ MORE = {
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory) -> dict[str, set[tuple[str, int, str]]]:
-    """stage -> (file, line, name) of every function that its jobs called."""
-    folder = tmp_path_factory.mktemp("soundness")
-    (folder / "watch").mkdir()
-    (folder / "sitecustomize.py").write_text(WATCH)
-    project = Project(folder / "project")
+def executed(done, tmp_path_factory) -> dict[str, set[tuple[str, int, str]]]:
+    """stage -> (module's file, line, name) of every function that its jobs called."""
+    project = done.copy(tmp_path_factory.mktemp("soundness") / "project")
     overlay = project.folder / "more.yaml"
     overlay.write_text(json.dumps(MORE))
     project.overlays.append(overlay)
     (project.folder / "photos").mkdir()
     (project.folder / "photos/grey.pgm").write_bytes(b"P5 16 16 255\n" + bytes(range(256)))
-    watch = {"PYTHONPATH": str(folder), "GRAFT_WATCH": str(folder / "watch")}
-    project.snakemake("all", "predict", "all_export", environment=watch)
+    project.snakemake("all", "predict", "all_export", environment=done.watch)
     calls: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
-    for path in (folder / "watch").glob("*.json"):
+    for path in Path(done.watch["GRAFT_WATCH"]).glob("*.json"):
         calls[path.name.split(".")[0]] |= {tuple(call) for call in json.loads(path.read_text())}
-    calls["folder"] = {(str(project.folder), 0, "")}
     return calls
 
 
@@ -118,14 +85,12 @@ STAGES = [
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_function_that_a_stage_executes_is_in_what_it_reaches(executed, stage):
-    scripts = Path(next(iter(executed["folder"]))[0]) / "workflow" / "scripts"
+    scripts = ROOT / "workflow" / "scripts"
     reach = Code.read(scripts).reach(stage)
     missing, library = set(), 0
     for file, line, _ in executed[stage]:
-        path = Path(file)
-        if not path.is_relative_to(scripts):
-            continue
-        module = ".".join(path.relative_to(scripts).with_suffix("").parts)
+        path = scripts / file
+        module = ".".join(Path(file).with_suffix("").parts)
         name = definition_at(path.read_text(encoding="utf-8"), line)
         library += module.startswith("graft.")
         if (module, name) not in reach.parents:

@@ -34,27 +34,6 @@ BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/crops/*.h5", "feat
 MODELS = ("experiments/*/*/*/model.safetensors", "experiments/*/*/*/history.csv")
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A project in which everything has run once."""
-    project = Project(tmp_path_factory.mktemp("done") / "project")
-    project.log = project.snakemake()
-    return project
-
-
-@pytest.fixture
-def edited(done, tmp_path):
-    """A copy of the finished project that may be changed; its store is its own as well."""
-    shutil.copytree(done.folder, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
-    for link in project.results.rglob("*"):
-        if link.is_symlink():
-            target = project.store / os.path.basename(os.readlink(link))
-            link.unlink()
-            link.symlink_to(target)
-    return project
-
-
 def test_one_command_makes_everything_and_a_second_finds_nothing_to_do(done):
     assert {rule: executed(done.log).count(rule) for rule in EVERYTHING} == EVERYTHING
     assert "Nothing to be done" in done.snakemake()

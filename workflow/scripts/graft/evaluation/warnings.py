@@ -62,8 +62,8 @@ def collapse_warning(metrics: dict, history: pd.DataFrame) -> str | None:
 
     `metrics` is what `metrics.classification_metrics` returns for its test rows, `history` has one
     row per epoch with `train_loss` (nats), `train_accuracy` and `learning_rate`. A run of K classes
-    is warned of if its test accuracy is not above the majority rate; or if that accuracy is less than
-    half of the way from that rate to 1 while
+    is warned of if its test accuracy is not above the majority rate; or if that accuracy is less
+    than half of the way from that rate to 1 while
 
     - each mistake adds more than -ln 1e-7 = 16 nats on average to the test log loss, and that is
       above ln K: to float32 such confidences are 0 and 1, the softmax is saturated;
