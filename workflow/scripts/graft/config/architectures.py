@@ -30,6 +30,12 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     STACK: ("experts",),
 }
 
+LEAST_SIDES = {
+    **dict.fromkeys(("vgg_mini", "vgg16", "vgg16_fc7"), 32),
+    **{"alexnet": 63, "squeezenet1_0": 21, "squeezenet1_1": 17, "inception_v3": 75, "cnn3": 148},
+}
+"""The smallest pictures that an architecture takes, in pixels a side; 8 where it is not listed."""
+
 VGG_LAYERS = {
     f"conv{block}_{layer}": f"block{block}"
     for block, depth in enumerate((2, 2, 3, 3, 3), start=1)

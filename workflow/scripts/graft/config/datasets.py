@@ -3,7 +3,7 @@
 The text below a key is its description (see `models`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
@@ -136,9 +136,19 @@ class Dataset(Settings):
     """parts that are processed in parallel"""
 
 
+class Label(NamedTuple):
+    """A label that a layout offers, as config/README.md describes it."""
+
+    reads: str
+    classes: str
+    group: str = "each picture is its own"
+
+
 class Published(Dataset):
     """A data set with files of its own; each layout narrows `layout`, `label` and `options`."""
 
+    labels: ClassVar[dict[str, Label]]
+    """the values of `label`"""
     layout: str
     """how the archive lists its samples: see [layouts](#layouts)"""
     label: str
@@ -187,30 +197,74 @@ class LfwOptions(Settings):
 
 
 class Fer2013(Published):
+    labels = {
+        "emotion": Label(
+            "`fer2013.csv` or `icml_face_data.csv`; its Usage gives the splits (Training, "
+            "PublicTest for validation, PrivateTest for the test)",
+            "angry, disgust, fear, happy, neutral, sad, surprise",
+        )
+    }
     layout: Literal["fer2013"]
     label: Literal["emotion"]
     options: NoOptions = NoOptions()
 
 
 class Folder(Published):
+    labels = {
+        "class": Label(
+            "one tar with a folder for each class (see below), and perhaps a `.csv` table",
+            "the folders, or the table's labels",
+            "each picture is its own, unless `group` or the table gives one",
+        )
+    }
     layout: Literal["folder"]
     label: Literal["class"]
     options: FolderOptions = FolderOptions()
 
 
 class ImdbWiki(Published):
+    labels = {
+        "sex": Label(
+            "`imdb_crop.tar` or `wiki_crop.tar` (the `.mat` may lie beside it, as a file of its "
+            "own)",
+            "female, male",
+            "the person, by id or name",
+        ),
+        "age_group": Label(
+            "the same",
+            "spans of years, such as 20-29 (see `age_groups`)",
+            "the person, by id or name",
+        ),
+    }
     layout: Literal["imdb_wiki"]
     label: Literal["sex", "age_group"]
     options: ImdbWikiOptions = ImdbWikiOptions()
 
 
 class Lfw(Published):
+    labels = {
+        "identity": Label(
+            "one tar of `<root>/<Name>/<Name>_0001.jpg`",
+            "the names",
+            "each picture is its own, since every class must be in every split",
+        ),
+        "sex": Label(
+            "the same, `female_names.txt` and `male_names.txt`", "female, male", "the name"
+        ),
+    }
     layout: Literal["lfw"]
     label: Literal["identity", "sex"]
     options: LfwOptions = LfwOptions()
 
 
 class Mnist(Published):
+    labels = {
+        "digit": Label(
+            "pairs of `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`; those named "
+            "`train` and `t10k` are the published training and test splits, others have none",
+            "the labels' numbers",
+        )
+    }
     layout: Literal["mnist"]
     label: Literal["digit"]
     options: NoOptions = NoOptions()

@@ -4,11 +4,11 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from graft.config import datasets, models
+from graft.config import architectures, datasets, models
 
 Schema = dict[str, Any]
 
@@ -121,6 +121,10 @@ def tables() -> dict[str, str]:
     }
     tables["Dataset"] = _table(_dataset_rows(whole))
     tables["Options"] = _options(whole)
+    tables["Layouts"] = _markdown(("layout", "reads", "label", "classes", "group"), _layouts())
+    tables["Architectures"] = _markdown(
+        ("architecture", "blocks, in order", "least picture"), _architectures()
+    )
     return tables
 
 
@@ -135,8 +139,13 @@ def write_tables(text: str) -> str:
 
 
 def _table(rows: Iterator[tuple[str, str, str]]) -> str:
-    lines = [f"| `{key}` | {kind} | {meaning} |" for key, kind, meaning in rows]
-    return "\n".join(["| key | type, default | meaning |", "|---|---|---|", *lines, ""])
+    cells = ((f"`{key}`", kind, meaning) for key, kind, meaning in rows)
+    return _markdown(("key", "type, default", "meaning"), cells)
+
+
+def _markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (heading, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(heading), *lines[1:], ""])
 
 
 def _rows(whole: Schema, definition: Schema, above: str) -> Iterator[tuple[str, str, str]]:
@@ -169,15 +178,27 @@ def _dataset_rows(whole: Schema) -> Iterator[tuple[str, str, str]]:
     yield from (row for row in rows if row[0] != "merge")
 
 
+def _layouts() -> Iterator[Sequence[str]]:
+    for layout, cls in datasets.LAYOUTS.items():
+        for name, label in cls.labels.items():
+            yield f"`{layout}`", label.reads, f"`{name}`", label.classes, label.group
+
+
+def _architectures() -> Iterator[Sequence[str]]:
+    for name, blocks in architectures.BLOCKS.items():
+        least = str(architectures.LEAST_SIDES.get(name, 8))
+        listed = ", ".join(f"`{block}`" for block in blocks) or "none"
+        yield f"`{name}`", listed, "that of its members" if name == architectures.STACK else least
+
+
 def _options(whole: Schema) -> str:
-    lines = []
+    rows = []
     for layout, cls in datasets.LAYOUTS.items():
         name = cls.model_fields["options"].annotation.__name__  # type: ignore[union-attr]
         for key, value in whole["$defs"][name].get("properties", {}).items():
             cells = (f"`{key}`", f"`{layout}`", f"{_kind(whole, value)}; {_need(value, False)}")
-            lines.append(f"| {' | '.join(cells)} | {_text(value)} |")
-    header = ["| option | layout | type, default | meaning |", "|---|---|---|---|"]
-    return "\n".join([*header, *lines, ""])
+            rows.append((*cells, _text(value)))
+    return _markdown(("option", "layout", "type, default", "meaning"), rows)
 
 
 def _text(value: Schema) -> str:
