@@ -361,7 +361,9 @@ def check_contracts():
             may_skip_cache=NEVER_CACHED.__contains__,
         )
         if problems:
-            raise WorkflowError(f"rule {this.name} {'; '.join(problems)} (see docs/architecture.md).")
+            raise WorkflowError(
+                f"rule {this.name} {'; '.join(problems)} (see docs/architecture.md)."
+            )
 
 
 CODE = Code.read(SCRIPTS)
