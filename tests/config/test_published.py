@@ -1,4 +1,4 @@
-"""The seed systems' recipes: the overlays say what was published, number by number.
+"""The seed systems' recipes: the overlays hold the published settings, number by number.
 
 The figures are those of the systems' own code and papers, not of the overlays.
 """

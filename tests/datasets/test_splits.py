@@ -345,7 +345,7 @@ def test_whose_picture_is_dropped_goes_with_it_all_the_same():
 
 def test_groups_that_straddle_published_splits_are_refused():
     splits, groups = ["train"] * 40 + ["test"], [f"{row}" for row in range(41)]
-    # Told of as published, though its training row is one of those that val is carved out of.
+    # Listed as published, though its training row is one of those that val is carved out of.
     groups[40] = groups[complete(splits, groups=groups).index("val")]
     with pytest.raises(GraftError, match=f"the group '{groups[40]}' is in both train and test"):
         complete(splits, groups=groups)
