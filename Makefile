@@ -3,8 +3,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PARALLEL = -n $(WORKERS) --dist loadgroup
 CORES ?= all
 PYTHON ?= python3
+WORKERS ?= 2
 
 .PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair clean distclean
 .DELETE_ON_ERROR:
@@ -33,15 +35,15 @@ $(READY): envs/graft.lock
 
 ## test: every test (those on real data skip where ../shared is absent)
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 ## test-fast: the tests that neither run the workflow nor need real data, in under three minutes
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not workflow and not real"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not workflow and not real"
 
 ## test-real: only the tests on real data
 test-real: $(READY)
-	$(BIN)/python -m pytest tests/real -rs
+	$(BIN)/python -m pytest $(PARALLEL) tests/real
 
 ## lint: style and Snakemake's own advice
 lint: $(READY)

@@ -53,8 +53,27 @@ def store(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in tests/real are marked `real`."""
+SHARED = ("done", "store")
+"""Fixtures that take minutes to make; the tests that use one run in one process."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests in tests/real are marked `real`; for pytest-xdist each test gets a group.
+
+    A group runs in one process: the tests that use one of `SHARED`, or else those of a module.
+    """
+
+    def group(item: pytest.Item) -> str:
+        shared = [name for name in SHARED if name in item.fixturenames]
+        return shared[0] if shared else item.path.stem
+
     for item in items:
         if "real" in item.path.relative_to(ROOT).parts:
             item.add_marker(pytest.mark.real)
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    if hasattr(config, "workerinput"):  # the longest first, so that no process ends much later
+        slow = [
+            *SHARED,
+            *dict.fromkeys(group(i) for i in items if i.get_closest_marker("workflow")),
+        ]
+        items.sort(key=lambda item: (*slow, group(item)).index(group(item)))
