@@ -57,6 +57,7 @@ SHARED = ("done", "store")
 """Fixtures that take minutes to make; the tests that use one run in one process."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests in tests/real are marked `real`; for pytest-xdist each test gets a group.
 
