@@ -28,10 +28,11 @@ if FOLDER and len(STAGE) == 3 and STAGE[0].startswith("tmp") and STAGE[2] == "py
     @atexit.register
     def write():
         sys.settrace(None)
+        settings = sys.modules["__main__"].snakemake.params.recipe["settings"]
         with open(os.path.join(FOLDER, f"{STAGE[1]}.{os.getpid()}.json"), "w") as file:
-            json.dump(sorted(called), file)
+            json.dump({"settings": settings, "called": sorted(called)}, file)
 """
-"""A `sitecustomize` that records by stage each function of the project that a job calls."""
+"""A `sitecustomize` that records a job's settings and each function of the project it calls."""
 
 
 class Done(Project):

@@ -1,7 +1,7 @@
 """Recipes are sound: whatever code of ours a stage executes is in what the stage reaches.
 
 The tiny workflow is run by the real command with every job watched (see conftest), and then with
-more beside it.
+more beside it. A job is held to the entries of registries that its own settings choose.
 """
 
 import ast
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from graft.config import stages
+from graft.config.entries import entries
 from graft.core.code import IMPORTED, Code
 
 pytestmark = pytest.mark.workflow
@@ -46,8 +48,8 @@ MORE = {
 
 
 @pytest.fixture(scope="module")
-def executed(done, tmp_path_factory) -> dict[str, set[tuple[str, int, str]]]:
-    """stage -> (module's file, line, name) of every function that its jobs called."""
+def jobs(done, tmp_path_factory) -> dict[str, list[dict]]:
+    """stage -> its jobs: `settings`, and (module's file, line, name) of what they `called`."""
     project = done.copy(tmp_path_factory.mktemp("soundness") / "project")
     overlay = project.folder / "more.yaml"
     overlay.write_text(json.dumps(MORE))
@@ -55,10 +57,10 @@ def executed(done, tmp_path_factory) -> dict[str, set[tuple[str, int, str]]]:
     (project.folder / "photos").mkdir()
     (project.folder / "photos/grey.pgm").write_bytes(b"P5 16 16 255\n" + bytes(range(256)))
     project.snakemake("all", "predict", "all_export", environment=done.watch)
-    calls: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
+    jobs: dict[str, list[dict]] = defaultdict(list)
     for path in Path(done.watch["GRAFT_WATCH"]).glob("*.json"):
-        calls[path.name.split(".")[0]] |= {tuple(call) for call in json.loads(path.read_text())}
-    return calls
+        jobs[path.name.split(".")[0]].append(json.loads(path.read_text()))
+    return jobs
 
 
 def definition_at(text: str, line: int) -> str:
@@ -77,23 +79,38 @@ def definition_at(text: str, line: int) -> str:
     return IMPORTED
 
 
-STAGES = [
-    *("download", "structure", "crop", "pack", "weights", "features", "train"),
-    *("evaluate", "compare", "plots", "overview", "track", "predict", "export"),
-]
+STAGES = {
+    "download": stages.DownloadSettings,
+    "structure": stages.StructureSettings,
+    "crop": stages.CropSettings,
+    "pack": stages.PackSettings,
+    "weights": stages.WeightsSettings,
+    "features": stages.FeaturesSettings,
+    "train": stages.TrainSettings,
+    "evaluate": stages.EvaluateSettings,
+    "compare": stages.CompareSettings,
+    "plots": stages.PlotsSettings,
+    "overview": stages.OverviewSettings,
+    "track": stages.TrackSettings,
+    "predict": stages.PredictSettings,
+    "export": stages.ExportSettings,
+}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_function_that_a_stage_executes_is_in_what_it_reaches(executed, stage):
+def test_every_function_that_a_job_executes_is_in_what_its_stage_reaches(jobs, stage):
     scripts = ROOT / "workflow" / "scripts"
-    reach = Code.read(scripts).reach(stage)
-    missing, library = set(), 0
-    for file, line, _ in executed[stage]:
-        path = scripts / file
-        module = ".".join(Path(file).with_suffix("").parts)
-        name = definition_at(path.read_text(encoding="utf-8"), line)
-        library += module.startswith("graft.")
-        if (module, name) not in reach.parents:
-            missing.add(f"{module}.{name}")
-    assert library > 5, "nothing was recorded"
-    assert missing == set()
+    code = Code.read(scripts)
+    missing = set()
+    for job in jobs[stage]:
+        chosen = frozenset(entries(STAGES[stage].model_validate(job["settings"])))
+        reach = code.reach(stage, chosen)
+        library = 0
+        for file, line, _ in job["called"]:
+            text = (scripts / file).read_text(encoding="utf-8")
+            module = ".".join(Path(file).with_suffix("").parts)
+            library += module.startswith("graft.")
+            if (module, definition_at(text, line)) not in reach.parents:
+                missing.add(f"{module}.{definition_at(text, line)}")
+        assert library > 5, "nothing was recorded"
+    assert jobs[stage] and missing == set()
