@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PARALLEL = -n $(WORKERS) --dist loadgroup
+PARALLEL = -n $(WORKERS) --no-loadscope-reorder
 CORES ?= all
 PYTHON ?= python3
 WORKERS ?= 2

@@ -53,28 +53,30 @@ def store(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-SHARED = ("done", "store")
-"""Fixtures that take minutes to make; the tests that use one run in one process."""
+def _group(path: str) -> str:
+    """For pytest-xdist: what has one name runs in one process, since it shares finished runs."""
+    if path.startswith("tests/real/"):
+        return "real"
+    return path.replace("test_soundness", "test_workflow")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests in tests/real are marked `real`; for pytest-xdist each test gets a group.
-
-    A group runs in one process: the tests that use one of `SHARED`, or else those of a module.
-    """
-
-    def group(item: pytest.Item) -> str:
-        shared = [name for name in SHARED if name in item.fixturenames]
-        return shared[0] if shared else item.path.stem
-
+    """Tests in tests/real are marked `real`."""
     for item in items:
         if "real" in item.path.relative_to(ROOT).parts:
             item.add_marker(pytest.mark.real)
-        item.add_marker(pytest.mark.xdist_group(group(item)))
     if hasattr(config, "workerinput"):  # the longest first, so that no process ends much later
-        slow = [
-            *SHARED,
-            *dict.fromkeys(group(i) for i in items if i.get_closest_marker("workflow")),
-        ]
-        items.sort(key=lambda item: (*slow, group(item)).index(group(item)))
+        items.sort(
+            key=lambda item: not {"real", "workflow"} & {m.name for m in item.iter_markers()}
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid.partition("::")[0])
+
+    return Groups(config, log)
