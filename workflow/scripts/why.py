@@ -131,6 +131,9 @@ def definitions(code: Code, name: str) -> list[Definition]:
         for item in code.modules[module].items
         if path in [asset.resolve() for asset in code.modules[module].assets(item)]
     ]
+    items = code.modules[module].items if module in code.names else ()
+    if not readers and (listed := ", ".join(item for item in items if item != IMPORTED)):
+        raise LookupError(f"{name}: {module} has no such definition. Choose one of {listed}.")
     if not readers:
         raise LookupError(
             f"{name}: no definition, module or template of this name. Give a dotted name such as "
