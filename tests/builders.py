@@ -1,5 +1,6 @@
 """Small inputs that several tests share."""
 
+import csv
 import io
 import random
 import struct
@@ -17,6 +18,7 @@ from graft.config.models import Head, Hyperparameters
 from graft.config.stages import TrainSettings
 from graft.datasets import containers, samples
 from graft.datasets.build import build
+from graft.demo.lfw import render_lfw
 from graft.download.archives import Archive
 from graft.models import model_file
 from graft.models.network import Network
@@ -266,3 +268,30 @@ def train_settings(
             "threads": 1,
         }
     )
+
+
+def save_picture(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def draw_photos(folder):
+    """Three drawn portraits, two pictures without a face and one that is cut short."""
+    render_lfw(folder / "lfw.tgz", people=3, pictures=1, seed=5, size=128)
+    with tarfile.open(folder / "lfw.tgz") as tar:
+        for member in tar.getmembers():
+            if member.isfile():
+                target = folder / "photos" / member.name.split("/", 1)[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(tar.extractfile(member).read())
+    some = next((folder / "photos").rglob("*.jpg"))
+    (folder / "photos/cut.jpg").write_bytes(some.read_bytes()[:-500])
+    save_picture(folder / "photos/blank.png", np.full((90, 120, 3), 200, np.uint8))
+    save_picture(folder / "photos/dot.png", np.zeros((1, 1, 3), np.uint8))
+    return folder / "photos"
+
+
+def read_rows(path):
+    """The rows of a CSV file as dicts of texts."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -85,8 +85,8 @@ class Project:
     def dry_run(self, *arguments: str, **options) -> str:
         return self.snakemake("--dry-run", *arguments, **options)
 
-    def kill_when(self, seen, *arguments: str, limit: float = 120) -> None:
-        """Start a run and kill it, jobs and all, as soon as `seen()` is true."""
+    def kill_at(self, pattern: str, *arguments: str, limit: float = 120) -> None:
+        """Start a run and kill it, jobs and all, as soon as a file of the results matches."""
         running = subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
@@ -97,7 +97,7 @@ class Project:
         )
         try:
             give_up = time.monotonic() + limit
-            while not seen():
+            while not list(self.results.glob(pattern)):
                 assert running.poll() is None, "the run ended before it could be killed"
                 assert time.monotonic() < give_up, "the run never got to where it is to be killed"
                 time.sleep(0.02)

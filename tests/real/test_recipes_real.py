@@ -13,18 +13,15 @@ from graft.reporting import verify
 pytestmark = needs_kit
 
 
-ONE_SEED = """
-experiments:
-  emotions_published: {seeds: [0]}
-  emotions_corrected: {seeds: [0]}
-"""
-"""Of three; what all three gave is in docs/results.md."""
-
-SMALL = "sources: {cnn3_digits: {transform: {size: 64}}}"
-"""For 148 pixels, which take five times as long."""
+SHORTER = {
+    "neon": "datasets: {lfw: {limit: {train: 500, val: 200, test: 300}}}",
+    "emotions": "experiments: {emotions_published: {seeds: [0]}, emotions_corrected: {seeds: [0]}}",
+    "digits": "experiments: {digits_cnn3: {train: {epochs: 3}}}",
+}
+"""What is changed to save time; what the recipes gave without is in docs/results.md."""
 
 
-def run(tmp_path_factory, store, *overlays: str, changes: str = "{}") -> Project:
+def run(tmp_path_factory, store, changes: str, *overlays: str) -> Project:
     """The overlays as shipped, with changes, in a copy of the project beside the kit."""
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "shared").mkdir()
@@ -32,26 +29,25 @@ def run(tmp_path_factory, store, *overlays: str, changes: str = "{}") -> Project
     (folder / "changes.yaml").write_text(changes)
     paths = [*(ROOT / "config" / name for name in overlays), folder / "changes.yaml"]
     project = Project(folder / "project", store=store, overlays=paths)
-    project.snakemake()
+    project.snakemake("all_plots", "all_overview")
     return project
 
 
 @pytest.fixture(scope="module")
 def neon(tmp_path_factory, store):
-    return run(
-        tmp_path_factory, store, "imdb_wiki.yaml", "lfw_squeezenet.yaml", "kit/imdb_wiki.yaml"
-    )
+    overlays = ("imdb_wiki.yaml", "lfw_squeezenet.yaml", "kit/imdb_wiki.yaml")
+    return run(tmp_path_factory, store, SHORTER["neon"], *overlays)
 
 
 @pytest.fixture(scope="module")
 def emotions(tmp_path_factory, store):
     overlays = ("fer2013.yaml", "kit/fer2013.yaml")
-    return run(tmp_path_factory, store, *overlays, changes=ONE_SEED)
+    return run(tmp_path_factory, store, SHORTER["emotions"], *overlays)
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory, store):
-    return run(tmp_path_factory, store, "mnist.yaml", "kit/mnist.yaml", changes=SMALL)
+    return run(tmp_path_factory, store, SHORTER["digits"], "mnist.yaml", "kit/mnist.yaml")
 
 
 def read(project: Project, path: str) -> dict:
@@ -134,7 +130,7 @@ def test_imagenet_s_features_tell_digits_from_2000(digits):
     assert found["digits_features_corrected"]["accuracy"] >= 0.93
     # The article's baselines had collapsed; trained properly they have not.
     assert found["digits_mlp"]["accuracy"] >= 0.85
-    assert found["digits_cnn3"]["accuracy"] >= 0.9
+    assert found["digits_cnn3"]["accuracy"] >= 0.8  # 0.93 after 5 epochs
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
     assert fit["samples"]["train"] == 2000
     check_pages(digits, "digits", list(experiments))

@@ -1,40 +1,24 @@
 """Predict: every picture of a folder is predicted as the test rows are, or listed with a reason."""
 
 import base64
-import csv
-import json
 import os
-import tarfile
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from builders import CLASSES, picture, save_model
-from PIL import Image
-from project import Project, planned
+from builders import CLASSES, draw_photos, picture, read_rows, save_model, save_picture
 
-from graft.core import hdf5, seals
+from graft.core import hdf5
 from graft.core.errors import GraftError
-from graft.demo.lfw import render_lfw
 from graft.evaluation import evaluate
 from graft.images import align, pack, packs
 from graft.models import model_file
-from graft.reporting import contact_sheet, verify
+from graft.reporting import contact_sheet
 from graft.reporting import predict as predictions
 
 OPTIONS = {"name": "mine", "device": "cpu", "precision": "fp32", "batch_size": 32}
-
-
-def save_picture(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-
-
-def read(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 class Page(HTMLParser):
@@ -71,7 +55,7 @@ def run(tmp_path):
     def predict(folder, model, **options):
         table, page = tmp_path / "out/predictions.csv", tmp_path / "out/contact_sheet.html"
         results = predictions.predict(folder, model, table, page, **{**OPTIONS, **options})
-        return results, read(table), Page(page)
+        return results, read_rows(table), Page(page)
 
     return predict
 
@@ -224,20 +208,7 @@ def test_a_page_of_very_many_says_where_the_others_are(tmp_path, run, monkeypatc
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Three drawn portraits, a picture without a face and one that is cut short."""
-    folder = tmp_path_factory.mktemp("drawn")
-    render_lfw(folder / "lfw.tgz", people=3, pictures=1, seed=5, size=128)
-    with tarfile.open(folder / "lfw.tgz") as tar:
-        for member in tar.getmembers():
-            if member.isfile():
-                target = folder / "photos" / member.name.split("/", 1)[1]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(tar.extractfile(member).read())
-    some = next((folder / "photos").rglob("*.jpg"))
-    (folder / "photos/cut.jpg").write_bytes(some.read_bytes()[:-500])
-    save_picture(folder / "photos/blank.png", np.full((90, 120, 3), 200, np.uint8))
-    save_picture(folder / "photos/dot.png", np.zeros((1, 1, 3), np.uint8))
-    return folder / "photos"
+    return draw_photos(tmp_path_factory.mktemp("drawn"))
 
 
 def test_faces_are_aligned_and_pictures_without_one_are_listed(tmp_path, run, drawn):
@@ -276,53 +247,3 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence(tmp_path, run):
         with pytest.raises(GraftError, match=rf"{name}\.safetensors: .*{sentence}"):
             run(tmp_path / "photos", tmp_path / f"{name}.safetensors")
     assert not any((tmp_path / "out").glob("*"))
-
-
-@pytest.mark.workflow
-def test_the_target_predicts_a_folder_and_follows_it(tmp_path, drawn):
-    """One run of the workflow: `predict` and `export` with a model that is trained on the way."""
-    project = Project(tmp_path / "project")
-    overlay = project.folder / "overlay.yaml"
-    project.overlays.append(overlay)
-    few = {
-        "run": ["portraits_identity"],
-        "datasets": {"portraits_identity": {"shards": {"train": 1}}},
-    }
-    overlay.write_text(json.dumps(few))
-    printed = project.snakemake("predict", check=False)
-    assert "config: predict.pictures is missing. Name your folder" in printed
-
-    asked = {"pictures": "photos", "experiment": "portraits_identity", "mode": "from_scratch"}
-    overlay.write_text(json.dumps({**few, "predict": asked}))
-    # Without the folder nothing starts, so nothing is trained for nothing.
-    printed = project.snakemake("predict", check=False)
-    assert "predict.pictures is 'photos', where there is no folder" in printed
-    assert not planned(printed)
-
-    photos = project.folder / "photos"
-    photos.mkdir()
-    for path in drawn.rglob("*.*"):
-        (photos / path.name).write_bytes(path.read_bytes())
-    project.snakemake("predict", "all_export")
-    rows = read(project.results / "predict/predictions.csv")
-    record = seals.read(project.results / "predict/predictions.seal.json")
-    assert len(rows) == 6 and record["dropped"] == {"no_face": 2, "unreadable": 1}
-    assert not any("contact_sheet" in path.name for path in project.store.iterdir())
-    model = "experiments/portraits_identity/from_scratch/0/model.onnx"
-    exported = seals.read(project.results / f"{model}.seal.json")
-    assert exported["max_abs_difference"] < 1e-4 and (project.results / model).stat().st_size
-    assert list(verify.verify_results(project.results)) == []
-
-    assert "Nothing to be done" in project.dry_run("predict", "all_predict", "all_export")
-    (photos / "blank.png").unlink()
-    assert planned(project.dry_run("all_predict")) == {"predict": 1, "all_predict": 1}
-    # A model file needs no experiment, and whoever has it needs nothing else.
-    by_file = {"model": f"results/{model[:-4]}safetensors"}
-    overlay.write_text(json.dumps({"predict": {"pictures": "photos", **by_file}}))
-    project.snakemake("predict")
-    again = read(project.results / "predict/predictions.csv")
-    assert again == [row for row in rows if row["picture"] != "blank.png"]
-    # A slip of the pen leaves the predictions that stand there.
-    overlay.write_text(json.dumps({"predict": {"pictures": "photo", **by_file}}))
-    project.snakemake("predict", check=False)
-    assert read(project.results / "predict/predictions.csv") == again
