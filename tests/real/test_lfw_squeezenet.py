@@ -16,7 +16,7 @@ RUNS = "results/experiments/lfw_sex"
 
 SHORT = """
 experiments:
-  lfw_sex: {train: {modes: {from_scratch: {epochs: 2}, fine_tuning: {epochs: 1}}}}
+  lfw_sex: {train: {modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}}
 """
 """Fewer epochs where all layers train; what the overlay as shipped gives is in docs/results.md."""
 

@@ -15,7 +15,11 @@ pytestmark = needs_kit
 
 SHORTER = {
     "neon": "datasets: {lfw: {limit: {train: 500, val: 200, test: 300}}}",
-    "emotions": "experiments: {emotions_published: {seeds: [0]}, emotions_corrected: {seeds: [0]}}",
+    "emotions": """
+experiments:
+  emotions_published: {seeds: [0], train: {epochs: 2}}
+  emotions_corrected: {seeds: [0], train: {epochs: 2}}
+""",
     "digits": "experiments: {digits_cnn3: {train: {epochs: 3}}}",
 }
 """What is changed to save time; what the recipes gave without is in docs/results.md."""
