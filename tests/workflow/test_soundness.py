@@ -5,6 +5,7 @@ more beside it. A job is held to the entries of registries that its own settings
 """
 
 import ast
+import functools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -65,9 +66,15 @@ def jobs(done, tmp_path_factory) -> dict[str, list[dict]]:
     return jobs
 
 
-def definition_at(text: str, line: int) -> str:
+@functools.cache
+def statements(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
+@functools.cache
+def definition_at(path: Path, line: int) -> str:
     """The name of the module-level definition that a line belongs to."""
-    for node in ast.parse(text).body:
+    for node in statements(path):
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
         if first <= line <= (node.end_lineno or first):
@@ -99,20 +106,24 @@ STAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def code() -> Code:
+    return Code.read(ROOT / "workflow" / "scripts")
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_function_that_a_job_executes_is_in_what_its_stage_reaches(jobs, stage):
+def test_every_function_that_a_job_executes_is_in_what_its_stage_reaches(jobs, code, stage):
     scripts = ROOT / "workflow" / "scripts"
-    code = Code.read(scripts)
     missing = set()
     for job in jobs[stage]:
         chosen = frozenset(entries(STAGES[stage].model_validate(job["settings"])))
         reach = code.reach(stage, chosen)
         library = 0
         for file, line, _ in job["called"]:
-            text = (scripts / file).read_text(encoding="utf-8")
+            name = definition_at(scripts / file, line)
             module = ".".join(Path(file).with_suffix("").parts)
             library += module.startswith("graft.")
-            if (module, definition_at(text, line)) not in reach.parents:
-                missing.add(f"{module}.{definition_at(text, line)}")
+            if (module, name) not in reach.parents:
+                missing.add(f"{module}.{name}")
         assert library > 5, "nothing was recorded"
     assert jobs[stage] and missing == set()
