@@ -20,7 +20,11 @@ experiments:
   emotions_published: {seeds: [0], modes: [feature_extraction], train: {epochs: 2}}
   emotions_corrected: {seeds: [0], train: {epochs: 2}}
 """,
-    "digits": "experiments: {digits_cnn3: {train: {epochs: 2}}}",
+    "digits": """
+experiments:
+  digits_mlp: {train: {tune: {lr: [0.01]}}}
+  digits_cnn3: {train: {epochs: 2, tune: {lr: [0.01]}}}
+""",
 }
 """What is changed to save time; what the recipes gave without is in docs/results.md."""
 
@@ -133,7 +137,7 @@ def test_imagenet_s_features_tell_digits_from_2000(digits):
     assert found["digits_features_corrected"]["accuracy"] >= 0.93
     # The article's baselines had collapsed; trained properly they have not.
     assert found["digits_mlp"]["accuracy"] >= 0.85
-    assert found["digits_cnn3"]["accuracy"] >= 0.6  # 0.93 after 5 epochs
+    assert found["digits_cnn3"]["accuracy"] >= 0.6  # 0.93 after 5 epochs at the better rate
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
     assert fit["samples"]["train"] == 2000
     check_pages(digits, "digits", list(experiments))
