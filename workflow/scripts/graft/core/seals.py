@@ -23,6 +23,13 @@ from graft.core.version import VERSION
 Record: TypeAlias = dict[str, Any]
 """A seal's JSON object."""
 
+NAMES = ("fit.json", "metrics.json", "mlflow.json")
+"""The seals that are not called `*.seal.json`, since they hold results that users read."""
+
+
+def is_seal(path: Path) -> bool:
+    return path.name.endswith(".seal.json") or path.name in NAMES
+
 
 def write(
     path: str | os.PathLike,
@@ -109,6 +116,22 @@ def damage(file: Path, output: Record) -> str | None:
     if sha256(file) != output["sha256"]:
         return "the file's sha256 is not that of its seal"
     return None
+
+
+def check_dates(seal: Path, record: Record) -> None:
+    """Check the outputs of a seal, reading only those whose size or date calls for it.
+
+    A job writes its seal last, so an output that is newer has been written to since. Raises
+    GraftError for the first output whose bytes have changed.
+    """
+    sealed = seal.stat().st_mtime_ns
+    for output in record["seal"]["outputs"].values():
+        file = seal.with_name(output["file"])
+        status = file.stat()
+        if status.st_size == output["size"] and status.st_mtime_ns <= sealed:
+            continue
+        if problem := damage(file, output):
+            raise _error(file, problem)
 
 
 def _error(path: str | os.PathLike, problem: str) -> GraftError:

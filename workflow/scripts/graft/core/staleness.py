@@ -1,0 +1,79 @@
+"""Staleness: whether a sealed artefact is what today's config, code and inputs would give.
+
+Seals decide, not the modification times and records that a workflow engine keeps: a seal holds the
+recipe that its artefact was made with and the sha256 of every input, and the inputs' own seals hold
+what those are today. So the answer survives copies, `touch` and lost records.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from graft.core import seals
+from graft.core.errors import GraftError
+from graft.core.files import JsonValue, canonical_json
+
+Read = Callable[[Path], seals.Record]
+
+
+class Changes(NamedTuple):
+    """What differs, as `key: value`, when the artefact was made and today; fresh if both empty."""
+
+    before: set[str]
+    now: set[str]
+
+
+def changes(seal: Path, recipe: Mapping[str, JsonValue], read: Read = seals.read) -> Changes:
+    """What has changed since the artefacts of a seal were made.
+
+    recipe: today's. read: how seals are read (`remembered()` reads each once).
+
+    Raises GraftError if nothing has changed but the seal or an output is damaged.
+    """
+    record = read(seal)
+    then, made_from = record["seal"]["recipe"], record["seal"]["inputs"]
+    before, now = ({}, {}) if then == recipe else (dict(_leaves(then)), dict(_leaves(recipe)))
+    for role, paths in recipe["inputs"].items():
+        artefacts = [path for path in paths if not seals.is_seal(Path(path))]
+        present = _digests(paths, read)
+        before |= dict(zip(artefacts, made_from.get(role, ()), strict=False))
+        now |= {path: present.get(path, "missing") for path in artefacts}
+    for output in record["seal"]["outputs"].values():
+        file = seal.with_name(output["file"])
+        before[str(file)] = output["sha256"]
+        now[str(file)] = output["sha256"] if file.exists() else "missing"
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if not differing:
+        seals.check_dates(seal, record)
+    return Changes(
+        {f"{key}: {before[key]}" for key in differing if key in before},
+        {f"{key}: {now[key]}" for key in differing if key in now},
+    )
+
+
+def remembered() -> Read:
+    """A reader of seals that reads each once."""
+    return functools.cache(seals.read)
+
+
+def _digests(paths: list[str], read: Read) -> dict[str, str]:
+    """Path -> sha256 of the artefacts among the paths, by the seals among them."""
+    digests = {}
+    for seal in (Path(path) for path in paths if seals.is_seal(Path(path))):
+        try:
+            outputs = read(seal)["seal"]["outputs"].values()
+        except GraftError:  # missing or damaged: the job that makes it is planned or reports it
+            continue
+        for output in outputs:
+            digests[str(seal.parent / output["file"])] = output["sha256"]
+    return digests
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of a recipe by their keys, such as `settings.train.lr`."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, canonical_json(value)
