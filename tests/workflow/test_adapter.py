@@ -65,7 +65,9 @@ def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemak
     ("error", "sentence"),
     [
         (GraftError("x.csv is bad; mend it."), "graft pack: x.csv is bad; mend it.\n"),
-        (OSError(28, "No space left on device", "x.h5"), "No space left on device"),
+        (OSError(28, "No space left on device", "x.h5"), "the disk is full or a quota is reached"),
+        (RuntimeError("PytorchStreamWriter failed: file write failed, error 28"), "disk is full"),
+        (OSError(13, "Permission denied", "x.h5"), "Permission denied"),
     ],
 )
 def test_an_expected_error_is_one_sentence_and_leaves_no_seal(

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Generic, TypeVar
 
 from graft.config.stages import Stage
-from graft.core import devices, seals
+from graft.core import devices, files, locks, seals
 from graft.core.errors import GraftError
 
 S = TypeVar("S", bound=Stage)
@@ -55,11 +55,12 @@ class Job(Generic[S]):
         self._stack.enter_context(contextlib.redirect_stdout(log))
         self._stack.enter_context(contextlib.redirect_stderr(log))
         try:
+            self._stack.enter_context(locks.held(self._log.with_name(f".{self._log.stem}.lock")))
             self._check_device()
             for role, paths in self._roles.items():
-                sealed = [path for path in paths if not _is_seal(path)]
+                sealed = [path for path in paths if not seals.is_seal(path)]
                 self.records[role], self._digests[role] = seals.check(
-                    sealed, [path for path in paths if _is_seal(path)]
+                    sealed, [path for path in paths if seals.is_seal(path)]
                 )
                 self.inputs[role] = sealed
         except GraftError as error:
@@ -67,15 +68,23 @@ class Job(Generic[S]):
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        if isinstance(error, OSError):
-            print_exception(error)
+        if error is None:
+            try:
+                self._write_seal()
+            except OSError as unsealed:
+                error = unsealed
+        if error is not None and not isinstance(error, GraftError):
+            with contextlib.suppress(OSError):  # of a log on a full disk
+                print_exception(error)
+        if error is not None and files.is_disk_full(error):
+            error = GraftError(
+                f"{self.files[self._seal].parent}: the disk is full or a quota is reached. Make "
+                "room, then run again: what is finished stays, and a training resumes."
+            )
+        elif isinstance(error, OSError):
             error = GraftError(f"{error}; see to the disk and the file, then run again.")
         if isinstance(error, GraftError):
             self._fail(error)
-        if error is None:
-            self._write_seal()
-        else:
-            print_exception(error)  # a defect: the log keeps where it happened
         self._stack.close()
 
     def input(self, role: str) -> Path:
@@ -126,15 +135,12 @@ class Job(Generic[S]):
 
     def _fail(self, error: GraftError) -> None:
         sentence = f"graft {self._stage}: {error}"
-        print(sentence, file=sys.stderr)
-        self._stack.close()
+        with contextlib.suppress(OSError):  # of a log on a full disk
+            print(sentence, file=sys.stderr)
+            self._stack.close()
         print(sentence, file=self._stderr)
         sys.exit(1)
 
 
 def _paths(paths) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str) else [Path(path) for path in paths]
-
-
-def _is_seal(path: Path) -> bool:
-    return path.suffix == ".json"

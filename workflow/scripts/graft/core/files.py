@@ -1,6 +1,7 @@
 """Atomic writes, digests and JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,25 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_FULL = re.compile(
+    r"err(no =|or) (27|28|122)\b|No space left|quota exceeded|disk is full", re.IGNORECASE
+)
+"""ENOSPC, EDQUOT and EFBIG in the words of libraries that raise no OSError."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is that nothing more can be written.
+
+    PyTorch raises RuntimeError, safetensors and SQLite errors of their own, and HDF5 either.
+    """
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -128,8 +128,9 @@ def fit(
                     weights=_trained_tensors(network),
                     optimizer=optimizer.state_dict(),
                 )
-                with atomic(checkpoint) as temporary:
-                    torch.save(state, temporary)
+                # Through a file object, whose errors say that the disk is full.
+                with atomic(checkpoint) as temporary, open(temporary, "wb") as file:
+                    torch.save(state, file)
 
         after(network)
         if schedule.selected_candidate(histories, settings.select) == number:
