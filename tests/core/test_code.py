@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.core import syntax
-from graft.core.code import Code
+from graft.core.code import Code, Digests
 
 PROJECT = {
     "stage": "from graft.a import used\nused()\n",
@@ -263,3 +263,26 @@ def test_comments_strings_and_unreached_definitions_never_change_the_digest(line
 )
 def test_lookups_that_cannot_be_followed_are_refused(text, refused):
     assert bool(list(syntax.refusals("graft.a", text))) is refused
+
+
+def test_digests_are_remembered_until_a_file_of_the_code_changes(tmp_path, monkeypatch):
+    root, memory = tmp_path / "code", tmp_path / "notes" / "code.json"
+    root.mkdir()
+    (root / "stage.py").write_text("from other import used\nused()\n")
+    (root / "other.py").write_text("def used():\n    return 1\n")
+    known = Digests(root, memory).digest("stage", [("models", "a")])
+    assert known == Code.read(root).reach("stage", [("models", "a")]).digest()
+    with monkeypatch.context() as forbid:
+        forbid.setattr(Code, "read", None)
+        assert Digests(root, memory).digest("stage", [("models", "a")]) == known
+    (root / "other.py").write_text("def used():\n    return 2\n")
+    assert Digests(root, memory).digest("stage", [("models", "a")]) != known
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"code": 1, "digests": 2}'])
+def test_a_memory_in_another_form_is_not_used(tmp_path, text):
+    (tmp_path / "stage.py").write_text("x = 1\n")
+    memory = tmp_path / "code.memory"
+    memory.write_text(text)
+    expected = Code.read(tmp_path).reach("stage").digest()
+    assert Digests(tmp_path, memory).digest("stage", []) == expected

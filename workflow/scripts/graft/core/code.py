@@ -14,12 +14,16 @@ as code finds other code by name; `syntax.refusals` lists what a reader could no
 """
 
 import ast
+import contextlib
 import hashlib
+import json
+import sys
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.core.files import canonical_json, digest, sha256, write_json
 from graft.core.syntax import (
     IMPORTED,
     Module,
@@ -247,6 +251,38 @@ class _Parsed(dict[str, Module]):
     def __missing__(self, name: str) -> Module:
         self[name] = Module(name, self._sources[name], self._folders.get(name))
         return self[name]
+
+
+class Digests:
+    """Digests of what scripts reach, kept in a file for as long as the code stays the same.
+
+    root: the folder of the code. memory: the file, which may be lost.
+    """
+
+    def __init__(self, root: Path, memory: Path):
+        self._root, self._memory = root, memory
+        listed = (p for p in root.rglob("*") if p.suffix != ".pyc" and p.is_file())
+        bytes_of = {str(path.relative_to(root)): sha256(path) for path in sorted(listed)}
+        self._key = digest([sys.version, bytes_of])
+        self._known = self._recall()
+        self._code: Code | None = None
+
+    def digest(self, script: str, entries: Iterable[tuple[str, str]]) -> str:
+        """As `Code.reach(script, entries).digest()`."""
+        asked = canonical_json([script, *sorted(entries)])
+        if asked not in self._known:
+            self._code = self._code or Code.read(self._root)
+            self._known[asked] = self._code.reach(script, entries).digest()
+            with contextlib.suppress(OSError):
+                write_json(self._memory, {"code": self._key, "digests": self._known})
+        return self._known[asked]
+
+    def _recall(self) -> dict[str, str]:
+        try:
+            memory = json.loads(self._memory.read_text(encoding="utf-8"))
+            return dict(memory["digests"]) if memory["code"] == self._key else {}
+        except (OSError, ValueError, TypeError, LookupError):
+            return {}
 
 
 def _dotted(path: Path) -> str:
