@@ -67,7 +67,7 @@ bench: $(READY)
 
 ## verify: every artefact against its seal, every figure against predictions.csv
 verify: $(READY)
-	@$(BIN)/python workflow/scripts/verify.py results
+	@$(BIN)/python workflow/scripts/verify.py results $(ARGS)
 
 ## repair: remove what verify finds damaged, here and in the store, so that it is made again
 repair: $(READY)

@@ -57,4 +57,4 @@ for stage in STAGES:
 
 
 check_contracts()
-leave_the_store_aside()
+caching.install(workflow, STORE)

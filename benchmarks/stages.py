@@ -13,7 +13,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "workflow" / "scripts"))
 
 from graft.core import seals  # noqa: E402
-from graft.reporting import verify  # noqa: E402
 
 MAKES = {
     "download": "the archive as published (a .tgz unpacked), its sha256 verified",
@@ -34,7 +33,7 @@ MAKES = {
 def main(results: Path) -> None:
     seconds, size, memory, jobs = (defaultdict(int) for _ in range(4))
     for path in results.rglob("*.json"):
-        if verify.is_seal(path):
+        if seals.is_seal(path):
             record = seals.read(path)["seal"]
             stage = record["stage"]
             jobs[stage] += 1

@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow" / "scripts"
 LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
+import caching
 from graft.config import architectures, plan, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
-from graft.core import devices, files, recipes
-from graft.core.code import Code
+from graft.core import devices, files, recipes, store
+from graft.core.code import Digests
 from graft.core.errors import GraftError
 from graft.download import folders
 
@@ -142,7 +144,7 @@ def recipe(stage, settings_of):
 @functools.cache
 def code_digest(stage, chosen):
     """Digest of the code that a stage reaches with these registered implementations."""
-    return CODE.reach(stage, chosen).digest()
+    return CODE.digest(stage, chosen)
 
 
 def _role(item, wildcards):
@@ -331,11 +333,18 @@ def targets(stage):
             ]
 
 
-def leave_the_store_aside():
-    """Redo for real: with --forcerun or --forceall nothing is taken from the store."""
-    if os.environ["GRAFT_REDO"]:
-        for this in workflow.rules:
-            this.cache = None
+def mend_links():
+    """Results link into the store, which may have been moved or purged since the last run."""
+    try:
+        redirected, removed = store.mend_links(Path("results"), STORE)
+    except OSError as error:
+        raise WorkflowError(
+            f"results/: a link into the store cannot be mended ({error})."
+        ) from None
+    if redirected:
+        logger.info(f"{redirected} links in results/ now lead to the store in {STORE}.")
+    if removed:
+        logger.info(f"{removed} links in results/ led to entries that the store no longer has.")
 
 
 def check_contracts():
@@ -366,18 +375,14 @@ def check_contracts():
             )
 
 
-CODE = Code.read(SCRIPTS)
+CODE = Digests(SCRIPTS, memory=NOTES / "code.json")
 settings = checked(config)
 FOLDER_DIGESTS = folder_digests(settings)
 gpus = int(settings.compute.device == "cuda")
-os.environ["SNAKEMAKE_OUTPUT_CACHE"] = os.path.abspath(
-    os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")
-)
-# A Snakefile cannot ask Snakemake about --forcerun, so the command line is read.
-if any(word.startswith(("-R", "-F", "--forcerun", "--forceall")) for word in sys.argv[1:]):
-    os.environ["GRAFT_REDO"] = "1"
-os.environ.setdefault("GRAFT_REDO", "")
+STORE = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")).absolute()
+os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(STORE)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault(caching.REDO, "")
 
 
 # What every job has to see as this process does, wherever it runs.
@@ -387,7 +392,12 @@ envvars:
     "GRAFT_INFERENCE",
     "GRAFT_TRAINING",
     "GRAFT_FOLDERS",
-    "GRAFT_REDO",
+    caching.REDO,
 
 
-os.makedirs(os.environ["SNAKEMAKE_OUTPUT_CACHE"], exist_ok=True)
+if workflow.is_main_process:
+    mend_links()
+
+
+onstart:
+    caching.check_room(STORE)

@@ -1,7 +1,7 @@
 """Verification: every artefact against its seal, every metric against the predictions.
 
 Two folders are read: the results, and the store that they link into. In both a seal lists the files
-beside it; in the store the files of one job share the first part of their name.
+beside it.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graft.config.stages import OverviewSettings
-from graft.core import seals
+from graft.core import seals, store
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions
@@ -18,7 +18,6 @@ from graft.reporting import overview
 from graft.reporting.results import Record, Results
 
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
-SEAL_NAMES = ("fit.json", "metrics.json", "mlflow.json")
 TOLERANCE = 1e-9
 
 
@@ -44,7 +43,7 @@ def verify_results(results: Path) -> Iterator[Problem]:
         for path in sorted((results / folder).rglob("*"))
         if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
     ]
-    for path in filter(is_seal, files):
+    for path in filter(seals.is_seal, files):
         covered.add(path)
         try:
             record = seals.read(path)
@@ -61,6 +60,8 @@ def verify_results(results: Path) -> Iterator[Problem]:
             records[path] = record
             sealed |= {_listed(file, results): o["sha256"] for file, o in outputs.items()}
     for path, record in records.items():
+        for file in _missing_inputs(record, results):
+            yield Problem(f"{path}: it was made from {file}, which is missing.")
         try:
             sentences = [*_outdated(path, record, sealed), *_recomputed(path, record)]
         except GraftError as error:
@@ -73,40 +74,25 @@ def verify_results(results: Path) -> Iterator[Problem]:
             yield Problem(f"{path}: no seal lists this file. Remove it if it is not yours.")
 
 
-def verify_store(store: Path) -> Iterator[Problem]:
-    """Every problem in Snakemake's between-workflow store.
-
-    A job's outputs are `<key>_<role><suffix>`; its seal is the one whose role is `seal`.
-    """
-    entries: dict[str, list[Path]] = {}
-    for path in sorted(store.iterdir()):
-        if path.is_file() and "_" in path.name:
-            entries.setdefault(path.name.split("_", 1)[0], []).append(path)
-    for key, files in entries.items():
-        seal = store / f"{key}_seal.json"
+def verify_store(folder: Path) -> Iterator[Problem]:
+    """Every damaged entry of a store."""
+    for entry in store.entries(folder):
         try:
-            record = seals.read(seal)
+            store.check(entry)
         except GraftError as error:
-            yield Problem(f"store: {error}", files)
-            continue
-        for role, output in record["seal"]["outputs"].items():
-            file = store / f"{key}_{role}{Path(output['file']).suffix}"
-            if damage := seals.damage(file, output):
-                yield Problem(f"store: {file}: {damage}.", [*files])
+            yield Problem(f"store: {error}", [entry])
 
 
-def is_seal(path: Path) -> bool:
-    return path.name.endswith(".seal.json") or path.name in SEAL_NAMES
-
-
-def remove(problem: Problem, store: Path) -> None:
+def remove(problem: Problem, folder: Path) -> None:
     """Remove a problem's files, and their entries in the store, so that they are made again.
 
     The target of a link is removed only inside the store.
     """
     for path in problem.remove:
-        if path.is_symlink() and path.resolve().parent == store.resolve():
-            path.resolve().unlink(missing_ok=True)
+        if entry := store.entry_of(path, folder):
+            store.discard(entry)
+        if path.is_dir() and not path.is_symlink():
+            store.discard(path)
         path.unlink(missing_ok=True)
 
 
@@ -122,6 +108,12 @@ def _outdated(path: Path, record: Record, sealed: Mapping[str, str]) -> Iterator
         for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
             if sealed.get(file, sha256) != sha256:
                 yield f"{path}: it was made from another version of {file}."
+
+
+def _missing_inputs(record: Record, results: Path) -> Iterator[str]:
+    """The files that an artefact was made from and that are no longer there."""
+    for listed in record["seal"]["recipe"]["inputs"].values():
+        yield from (file for file in listed if not (results.parent / file).exists())
 
 
 def _recomputed(path: Path, record: Record) -> Iterator[str]:
@@ -154,8 +146,10 @@ def _overview_results(path: Path, record: Record) -> dict[str, Results]:
     inputs, records = {}, {}
     for role, listed in record["seal"]["recipe"]["inputs"].items():
         files = [results / Path(file).relative_to("results") for file in listed]
-        inputs[role] = [file for file in files if not is_seal(file)]
-        records[role], _ = seals.check(inputs[role], [file for file in files if is_seal(file)])
+        inputs[role] = [file for file in files if not seals.is_seal(file)]
+        records[role], _ = seals.check(
+            inputs[role], [file for file in files if seals.is_seal(file)]
+        )
     return overview.gather(inputs, records)
 
 

@@ -1,0 +1,316 @@
+"""What a run that was disturbed leaves behind, and that the next run makes of it what is right.
+
+Every stage meets every fault. The Snakefile, the rules, the adapter, the seals and the store are
+the real ones; a stage's script is a stand-in that writes what follows from its recipe and inputs,
+so that a run takes seconds. docs/reliability.md has the table.
+"""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from project import Project, executed, planned
+
+from graft.config import stages
+from graft.core import seals
+from graft.reporting import verify
+
+pytestmark = pytest.mark.workflow
+
+CHAIN = (
+    *("download", "structure", "crop", "pack", "weights", "features", "train", "evaluate"),
+    *("compare", "plots", "overview", "track"),
+)
+"""The stages of `all`, each after those that it reads from."""
+
+SCRIPT = """import stand_in
+from adapter import Job
+from graft.config import stages
+
+with Job(snakemake, stages.{settings}) as job:
+    stand_in.make(job)
+"""
+
+STAND_IN = '''
+import os
+import resource
+import signal
+
+from graft.core.errors import GraftError
+
+
+def write(job, path):
+    path.write_text(f"{job.identity} {path.name}" * 9)
+
+
+def disturb(kind):
+    if kind == "fails":
+        raise GraftError("a.csv: this test makes the job fail. Run again.")
+    if kind == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+
+
+def make(job):
+    """Write every output from the recipe and the inputs; FAULT disturbs a stage half-way."""
+    stage, kind = os.environ.get("FAULT", "none none").split(" ", 1)
+    *outputs, last = [path for role, path in job.files.items() if role != "seal"] or [None]
+    for path in outputs:
+        write(job, path)
+    if job.recipe["stage"] == stage:
+        disturb(kind)
+    if last:
+        write(job, last)
+    job.results = {"written": True}
+'''
+
+
+def made(log: str) -> Counter:
+    """How many jobs of each stage a run has finished."""
+    return Counter(rule for rule in executed(log) if rule != "all")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """A project of stand-ins in which everything has run once."""
+    project = Project(tmp_path_factory.mktemp("faults") / "project")
+    scripts = project.folder / "workflow/scripts"
+    (scripts / "stand_in.py").write_text(STAND_IN)
+    for stage in (*CHAIN, "predict", "export"):
+        settings = f"{stage.title()}Settings"
+        assert hasattr(stages, settings)
+        (scripts / f"{stage}.py").write_text(SCRIPT.format(settings=settings))
+    overlay = project.folder / "small.yaml"
+    overlay.write_text("run: [portraits_sex]\noverviews: {both: {experiments: [portraits_sex]}}\n")
+    project.overlays.append(overlay)
+    project.log = project.forked()
+    return project
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Project:
+    """A copy, with a store of its own, without the records that Snakemake keeps."""
+    copy = finished.copy(tmp_path / "project")
+    shutil.rmtree(copy.folder / ".snakemake")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def following(finished) -> dict[str, Counter]:
+    """Stage -> what is to be run if its first job is, by Snakemake's own graph."""
+    return {
+        stage: Counter(planned(finished.dry_run("--forcerun", str(seal_of(finished, stage)))))
+        for stage in CHAIN
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished, tmp_path_factory) -> dict[str, bytes]:
+    """The end state with another lock, reached in one run."""
+    project = relocked(finished.copy(tmp_path_factory.mktemp("undisturbed") / "project"))
+    project.forked()
+    return contents(project)
+
+
+SEALS = {
+    "download": "data/portraits/raw/*.seal.json",
+    "structure": "data/portraits/data_file.seal.json",
+    "crop": "data/portraits/crops/train-00.seal.json",
+    "pack": "data/portraits/packs/train-00.seal.json",
+    "weights": "sources/*.seal.json",
+    "features": "features/portraits/*/*/train-00.seal.json",
+    "train": "experiments/portraits_sex/feature_extraction/0/fit.json",
+    "evaluate": "experiments/portraits_sex/feature_extraction/0/metrics.json",
+    "compare": "experiments/portraits_sex/comparison.seal.json",
+    "plots": "experiments/portraits_sex/plots/plots.seal.json",
+    "overview": "overviews/both/overview.seal.json",
+    "track": "experiments/portraits_sex/mlflow.json",
+}
+"""Stage -> the seal of the one job that is damaged."""
+
+
+def seal_of(project: Project, stage: str) -> Path:
+    """Relative to the project."""
+    (seal,) = project.results.glob(SEALS[stage])
+    return seal.relative_to(project.folder)
+
+
+def first_output(project: Project, stage: str) -> Path:
+    """An output of the stage's job; of a job that has none its seal."""
+    seal = project.folder / seal_of(project, stage)
+    outputs = seals.read(seal)["seal"]["outputs"].values()
+    return next((seal.with_name(output["file"]) for output in outputs), seal)
+
+
+def contents(project: Project) -> dict[str, bytes]:
+    """Every artefact's bytes; of the seals, what was made of what, without times."""
+    found = {}
+    for folder in verify.SEALED_FOLDERS:
+        for path in sorted((project.results / folder).rglob("*")):
+            name = str(path.relative_to(project.results))
+            if path.is_file() and seals.is_seal(path):
+                seal = seals.read(path)["seal"]
+                found[name] = (seal["identity"], seal["inputs"])
+            elif path.is_file():
+                found[name] = path.read_bytes()
+    return found
+
+
+def damaged(project: Project) -> list[verify.Problem]:
+    """What `make repair` would remove, apart from predictions: the stand-ins write none."""
+    problems = verify.verify_results(project.results)
+    return [problem for problem in problems if "lacks the column" not in problem.sentence]
+
+
+def relocked(project: Project) -> Project:
+    """Another version of a package in the lock: all artefacts are stale."""
+    with open(project.folder / "envs/graft.lock", "a") as file:
+        file.write("another==1.0\n")
+    return project
+
+
+@pytest.mark.parametrize("kind", ["fails", "killed", "disk full"])
+def test_after_a_job_that_failed_a_rerun_makes_it_and_what_follows(
+    finished, undisturbed, tmp_path, kind
+):
+    """In one directory the jobs of one stage after another are disturbed. All results of an older
+    run are there; each rerun plans exactly what has not been made since."""
+    project = relocked(finished.copy(tmp_path / "project"))
+    todo = Counter(planned(project.dry_run()))
+    assert todo == made(finished.log)
+    for stage in CHAIN:
+        log = project.forked(
+            *("--prioritize", stage, "--cores", "1"),
+            environment={"FAULT": f"{stage} {kind}"},
+            cores=False,
+            check=False,
+        )
+        assert Counter(planned(log)) == todo, stage
+        assert "Traceback" not in log and f"Error in rule {stage}" in log
+        todo -= made(log)
+        assert todo[stage], "the job was disturbed"
+    assert made(project.forked()) == todo
+    assert "Nothing to be done" in project.dry_run()
+    assert contents(project) == undisturbed
+    assert damaged(project) == []
+    assert list(verify.verify_store(project.store)) == []
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Change a file in its place, as another program does that does not know of the store."""
+    path = path.resolve()
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def flip(path: Path) -> None:
+    data = path.read_bytes()
+    rewrite(path, bytes([data[0] ^ 1]) + data[1:])
+
+
+def discard_entry(path: Path) -> None:
+    shutil.rmtree(path.resolve().parent)
+
+
+REPAIRED = {
+    "output truncated": lambda seal, output: rewrite(output, output.read_bytes()[:-1]),
+    "output changed": lambda seal, output: flip(output),
+    "seal changed": lambda seal, output: flip(seal),
+}
+"""Damage that stops a run until `make repair` has removed it, since it may be a user's work."""
+
+REDONE = {
+    "output deleted": lambda seal, output: output.unlink(),
+    "seal deleted": lambda seal, output: seal.unlink(),
+    "store entry deleted": lambda seal, output: discard_entry(seal),
+}
+
+
+@pytest.mark.parametrize("fault", [*REDONE, *REPAIRED])
+def test_what_is_lost_or_damaged_is_made_again_with_what_follows(
+    finished, following, tmp_path, fault
+):
+    cached = [stage for stage in CHAIN if stage != "track"]
+    for stage in cached if fault == "store entry deleted" else CHAIN:
+        project = finished.copy(tmp_path / stage)
+        seal, output = project.folder / seal_of(project, stage), first_output(project, stage)
+        damage = (REDONE | REPAIRED)[fault]
+        damage(seal, output)
+        if fault in REPAIRED:
+            problem = project.dry_run(check=False)
+            assert "make repair" in problem
+            assert output.name in problem or seal.name in problem
+            for problem in damaged(project):
+                verify.remove(problem, project.store)
+        assert planned(project.dry_run()) == following[stage], stage
+    project.forked()
+    assert contents(project) == contents(finished)
+
+
+def wipe(project: Project) -> None:
+    shutil.rmtree(project.folder / ".snakemake")
+
+
+def touch(project: Project) -> None:
+    for path in project.folder.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            os.utime(path)
+            os.utime(path, follow_symlinks=False)
+
+
+def mark_as_fresh(project: Project) -> None:
+    """With `--touch` Snakemake's records are those of today's config."""
+    project.forked("--touch")
+
+
+def move_store(project: Project) -> None:
+    project.store = project.store.rename(f"{project.store}-moved")
+
+
+def move(project: Project) -> None:
+    project.folder = project.folder.rename(f"{project.folder}-moved")
+    project.store = project.folder / ".store"
+
+
+def copy_as_cp(project: Project) -> None:
+    """As `cp -r` does: files have the time of the copy, and links are files."""
+    copied = Path(f"{project.folder}-copied")
+    shutil.copytree(project.folder, copied, copy_function=shutil.copyfile)
+    project.folder, project.store = copied, copied / ".store"
+
+
+UNCHANGED = [wipe, touch, mark_as_fresh, move_store, move, copy_as_cp]
+
+
+@pytest.mark.parametrize("disturb", UNCHANGED)
+def test_what_changes_no_artefact_reruns_nothing_and_hides_no_change(
+    finished, undisturbed, tmp_path, disturb
+):
+    project = finished.copy(tmp_path / "project")
+    disturb(project)
+    assert "Nothing to be done" in project.dry_run()
+    assert contents(project) == contents(finished)
+    relocked(project)
+    disturb(project)
+    assert planned(project.dry_run()) == planned(relocked(finished.copy(tmp_path / "x")).dry_run())
+
+
+def test_without_its_store_everything_is_made_again(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    shutil.rmtree(project.store)
+    assert made(project.forked()) == made(finished.log)
+    assert contents(project) == contents(finished)
+
+
+def test_results_stay_in_results_if_the_store_cannot_be_written(finished, undisturbed, tmp_path):
+    """Root, who may run the tests, may write anywhere but below a file."""
+    project = relocked(finished.copy(tmp_path / "project"))
+    (tmp_path / "file").write_text("")
+    project.store = tmp_path / "file" / "store"
+    log = project.forked()
+    assert f"store: {project.store} cannot be written" in log
+    assert contents(project) == undisturbed
+    assert not [path for path in project.results.rglob("*") if path.is_symlink()]
+    assert "Nothing to be done" in project.dry_run()

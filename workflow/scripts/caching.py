@@ -1,0 +1,159 @@
+"""What decides for Snakemake which jobs are to be run and which results can be reused.
+
+Snakemake keeps records of earlier runs in `.snakemake`. A copy loses them, `--touch` overwrites
+them, and a job that failed is forgotten where later outputs exist. Here seals take the place of
+these records, and the store checks its entries. The Snakefile installs both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import snakemake.workflow
+from snakemake.caching.rule import RuleCache
+from snakemake.exceptions import CacheMissException, WorkflowError
+from snakemake.logging import logger
+from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
+from snakemake.persistence.file import FilePersistence
+
+from graft.core import files, staleness, store
+from graft.core.errors import GraftError
+
+REDO = "GRAFT_REDO"
+"""The environment variable that has jobs leave the store aside: what is forced is done for real."""
+
+ROOM = 200_000_000
+"""Bytes that must be free for a run to start: less does not hold even the smallest network."""
+
+
+def install(workflow: snakemake.workflow.Workflow, folder: Path) -> None:
+    """Let seals decide what is stale, and take results from the store in `folder`."""
+    snakemake.workflow.FilePersistence = SealRecords
+    for rule in workflow.rules:
+        if rule.cache:
+            rule.cache = SealedStore(rule, rule.cache.flag, folder)
+
+
+def check_room(folder: Path) -> None:
+    """Before jobs start: results must be writable; a store that is not only loses its use.
+
+    Raises WorkflowError if the results cannot be written or if less than `ROOM` is free.
+    """
+    results = Path("results")
+    try:
+        results.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=results).close()
+        free = shutil.disk_usage(results).free
+    except OSError as error:
+        raise WorkflowError(
+            f"results/: the folder cannot be written ({error.strerror}). Correct its permissions, "
+            "or make it a link to a folder that can be written."
+        ) from None
+    if free < ROOM:
+        raise WorkflowError(
+            f"results/: {free // 1_000_000} MB are free, and a run needs {ROOM // 1_000_000} at "
+            "the least. Make room, then run again."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        problem = "is full" if shutil.disk_usage(folder).free < ROOM else None
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+    if problem:
+        logger.warning(
+            f"store: {folder} {problem}. What it has is used; new results stay in results/."
+        )
+
+
+class SealRecords(FilePersistence):
+    """Snakemake's records of earlier runs, where a job's recipe and seal are asked instead."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self._read = staleness.remembered()
+        workflow = self.dag.workflow
+        if workflow.is_main_process:
+            asked = workflow.dag_settings
+            forced = asked.forceall or asked.forcerun or asked.forcetargets
+            os.environ[REDO] = "1" if forced else ""
+
+    def has_metadata(self, job: Any) -> bool:
+        return _is_sealed(job) or super().has_metadata(job)
+
+    def has_outdated_metadata(self, job: Any) -> bool:
+        return not _is_sealed(job) and super().has_outdated_metadata(job)
+
+    def input_changed(self, job: Any, file: Any = None) -> Any:
+        """The paths of the inputs are part of the recipe."""
+        if not _is_sealed(job):
+            return super().input_changed(job, file=file)
+        return iter(()) if file is None else False
+
+    def input_checksums(self, job: Any, input_path: Any) -> set[str | None]:
+        """What an input that looks newer must be equal to: itself, unless the job is stale."""
+        if not _is_sealed(job):
+            return super().input_checksums(job, input_path)
+        return {None if self.params_changed(job) else f"sha256:{files.sha256(input_path)}"}
+
+    def params_changed(self, job: Any, file: Any = None) -> bool | ParamsChange:
+        """What has changed since the job's outputs were sealed.
+
+        Where none of them exist nothing has: the jobs that read them are stale.
+        """
+        if not _is_sealed(job):
+            return super().params_changed(job, file=file)
+        seal = Path(job.output.seal)
+        if not seal.exists():
+            present = {str(path) for path in job.output if Path(path).exists()}
+            return ParamsChange(set(), {f"{seal}: missing"}, present) if present else False
+        try:
+            before, now = staleness.changes(seal, job.params.recipe, self._read)
+        except GraftError as error:
+            raise WorkflowError(str(error)) from None
+        return ParamsChange(before, now, set(job.output)) if before or now else NO_PARAMS_CHANGE
+
+
+class SealedStore(RuleCache):
+    """The store as a rule uses it: entries are whole, and checked before they are used."""
+
+    def __init__(self, rule: Any, flag: Any, folder: Path):
+        super().__init__(rule, flag)
+        self.folder = folder
+
+    async def exists(self, job: Any) -> bool:
+        return not os.environ[REDO] and store.is_complete(await self._entry(job), _paths(job))
+
+    async def fetch(self, job: Any) -> None:
+        if os.environ[REDO] or not store.fetch(await self._entry(job), _paths(job)):
+            raise CacheMissException(f"{job} is not in the store")
+        for path in job.output:
+            logger.info(f"Linking {path} to the store.")
+
+    async def store(self, job: Any) -> None:
+        if os.environ[REDO]:
+            return
+        try:
+            store.put(await self._entry(job), _paths(job))
+        except OSError as error:
+            logger.warning(
+                f"store: the outputs of {job.rule.name} could not be added ({error}). They stay "
+                "in results/."
+            )
+
+    async def _entry(self, job: Any) -> Path:
+        hashes = self.rule.workflow.output_file_cache.provenance_hash_map
+        return self.folder / await hashes.get_provenance_hash(job)
+
+
+def _is_sealed(job: Any) -> bool:
+    return hasattr(job.params, "recipe") and hasattr(job.output, "seal")
+
+
+def _paths(job: Any) -> Iterator[Path]:
+    return map(Path, job.output)
