@@ -14,7 +14,7 @@ WRITERS = {
     "torch": "import torch; torch.save(torch.zeros(99999), open(path, 'wb'))",
     "safetensors": "import torch; from safetensors.torch import save_file;"
     " save_file({'a': torch.zeros(99999)}, path)",
-    "hdf5": "import h5py, numpy; h5py.File(path, 'w').create_dataset('a', data=numpy.zeros(99999));",
+    "hdf5": "import h5py; h5py.File(path, 'w').create_dataset('a', data=bytes(99999))",
     "pandas": "import pandas; pandas.DataFrame({'a': range(99999)}).to_csv(path)",
 }
 PROGRAM = """import os, sys
