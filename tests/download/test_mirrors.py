@@ -47,6 +47,7 @@ class Site:
         self.length = True  # sends Content-Length
         self.encoding = None
         self.modified = None  # Last-Modified
+        self.type = None  # Content-Type
         self.requests = []  # (path, Range, If-Range)
         self.sent = 0  # bytes of bodies
         site = self
@@ -98,10 +99,13 @@ class Site:
             call.send_header("Content-Length", str(len(self.data) - start))
         if self.etag:
             call.send_header("ETag", self.etag)
-        if self.modified:
-            call.send_header("Last-Modified", self.modified)
-        if self.encoding:
-            call.send_header("Content-Encoding", self.encoding)
+        for name, value in (
+            ("Last-Modified", self.modified),
+            ("Content-Type", self.type),
+            ("Content-Encoding", self.encoding),
+        ):
+            if value:
+                call.send_header(name, value)
         call.end_headers()
         body = self.data[start:]
         if self.cuts:
@@ -457,6 +461,31 @@ def test_missing_sha256_is_an_error_with_it_and_the_transfer_is_not_repeated(sit
     get([f"{site.url}/lfw.tgz"], size=None)
     assert whole()
     assert site.sent == len(DATA)
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Log in</title>", b"\n <HTML lang='en'>"])
+@pytest.mark.parametrize("digest", [None, sha(DATA)])
+def test_a_web_page_instead_of_the_file_is_named_and_its_digest_is_not_offered(site, page, digest):
+    """And what another call has left of the file is kept."""
+    site.cuts = [100_000]
+    with pytest.raises(GraftError):
+        get([f"{site.url}/lfw.tgz"], retries=0)
+    part = Path("raw/lfw.tgz.part").read_bytes()
+    site.data, site.type, site.ranges = page, "text/html; charset=utf-8", False
+    with pytest.raises(GraftError) as caught:
+        get([f"{site.url}/lfw.tgz"], sha256=digest, size=None)
+    assert "answers with a web page (text/html; charset=utf-8)" in str(caught.value)
+    assert sha(page) not in str(caught.value)
+    assert not Path("raw/lfw.tgz").exists()
+    if digest:
+        assert Path("raw/lfw.tgz.part").read_bytes() == part
+
+
+def test_a_web_page_that_was_saved_by_hand_is_named(site):
+    Path("downloads").mkdir()
+    Path("downloads/lfw.tgz").write_bytes(b"<!doctype html><title>Quota exceeded</title>")
+    with pytest.raises(GraftError, match=r"downloads/lfw.tgz is a web page instead of the file"):
+        get([], sha256=None, size=None)
 
 
 def test_without_a_digest_versions_are_never_mixed(site):

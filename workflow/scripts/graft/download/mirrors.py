@@ -26,7 +26,7 @@ import urllib3
 from graft.core import files
 from graft.core.errors import GraftError
 from graft.core.version import VERSION
-from graft.download.partial import Expected, Partial, Unusable
+from graft.download.partial import Expected, Partial, Unusable, is_web_page
 
 BY_HAND = "downloads"  # files that a person has downloaded are looked for here first
 CHUNK = 1 << 17  # bytes; a read returns what has arrived, so a slow mirror fills less
@@ -144,6 +144,13 @@ class _Mirror:
         expected = part.expected
         with self._request(part) as response:
             start, total = _span(response)
+            data = _read(response, part)
+            if start == 0 and is_web_page(data):
+                kind = response.headers.get("Content-Type", "of no type")
+                raise Unusable(
+                    f"answers with a web page ({kind}) instead of the file, perhaps to log in or "
+                    "to confirm"
+                )
             expected.check_size(total)
             if start == 0:
                 part.restart()
@@ -158,9 +165,10 @@ class _Mirror:
                 unit_scale=True,
                 mininterval=0.2 if sys.stderr.isatty() else 10,
             ) as bar:
-                while (total is None or part.size <= total) and (data := _read(response, part)):
+                while data and (total is None or part.size <= total):
                     part.write(data)
                     bar.update(len(data))
+                    data = _read(response, part)
         if total is not None and part.size < total:
             raise _Broken(f"cut the connection at {part.size} bytes")
 

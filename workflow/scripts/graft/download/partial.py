@@ -28,6 +28,11 @@ class Unusable(Exception):
     """A mirror that does not provide the file: the next one is tried."""
 
 
+def is_web_page(head: bytes) -> bool:
+    """Whether a file begins like HTML: a page to log in, to confirm or about an error."""
+    return head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+
+
 @dataclass(frozen=True)
 class Expected:
     """What the config gives of a file, whose key in the config is `key`.
@@ -156,6 +161,9 @@ class Partial:
         with contextlib.ExitStack() as stack:
             try:
                 source = stack.enter_context(open(path, "rb"))
+                if is_web_page(source.read(64)):
+                    raise Unusable("is a web page instead of the file")
+                source.seek(0)
                 self.expected.check(path)
             except OSError as error:
                 raise Unusable(f"cannot be read ({error.strerror})") from error
