@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -251,3 +253,44 @@ def test_what_cannot_be_recorded_is_refused_in_one_sentence():
     client().delete_experiment(made["experiment_id"])
     with pytest.raises(GraftError, match="mlflow experiments restore -x 1"):
         record(child())
+
+
+def test_a_copied_ledger_writes_into_its_own_folder(home, tmp_path, monkeypatch):
+    """MLflow's database holds absolute paths: those of the original, until it is opened here."""
+    Path("curve.svg").write_text("<svg/>")
+    made = record(child(), parent=top(files={"plots": ["curve.svg"]}))
+    original = home / "results/mlflow"
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in original.rglob("*.*")}
+    other = tmp_path / "other"
+    shutil.copytree(home / "results", other / "results")
+    (other / "curve.svg").write_text("<svg>new</svg>")
+    program = (  # in a process of its own: MLflow remembers where a run's files are
+        "from mlflow_client import record, top\n"
+        "print(record(parent=top(files={'plots': ['curve.svg']}))['parent_run_id'])"
+    )
+    path = {"PYTHONPATH": f"{Path(__file__).parent.parent}:{SCRIPTS}"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=other,
+        env={**os.environ, **path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == made["parent_run_id"]
+    (plot,) = (other / "results/mlflow/artifacts").rglob("curve.svg")
+    assert plot.read_text() == "<svg>new</svg>"
+    monkeypatch.chdir(other)
+    for runs in active().values():
+        for run in runs:
+            assert client().get_run(run).info.artifact_uri.startswith(str(other))
+    assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in original.rglob("*.*")} == before
+
+
+def test_a_ledger_whose_files_a_person_has_put_elsewhere_stays_so(home, tmp_path):
+    record(child())
+    elsewhere = str(tmp_path / "elsewhere")
+    with sqlite3.connect("results/mlflow/mlflow.db") as database:
+        database.execute("update experiments set artifact_location = ?", (elsewhere,))
+    record(child(recipe="r2"))
+    assert client().get_experiment_by_name("graft").artifact_location == elsewhere

@@ -14,6 +14,7 @@ import numbers
 import os
 import posixpath
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -112,6 +113,7 @@ class Runs:
                 "sqlite:///<path> or the http(s) address of a tracking server."
             )
         with self.errors(), self.lock():
+            self._move_artifacts()
             # This also makes the tables of a new database.
             mlflow = mlflow_module()
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -141,14 +143,50 @@ class Runs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    def _artifacts(self) -> str | None:
+        """The folder of the files, beside a sqlite database; a server has its own."""
+        return f"{self._database.parent}/artifacts/{self._name}" if self._database else None
+
+    def _move_artifacts(self) -> None:
+        """In a database that was copied or moved, name the folder beside it.
+
+        MLflow keeps absolute paths, by which a copy would write into the original.
+        """
+        if self._database is None or not self._database.exists():
+            return
+        ours = self._artifacts()
+        with contextlib.closing(sqlite3.connect(self._database)) as database, database:
+            try:
+                rows = database.execute(
+                    "select experiment_id, artifact_location from experiments where name = ?",
+                    (self._name,),
+                ).fetchall()
+            except sqlite3.OperationalError:  # a database without tables yet
+                return
+            for experiment, theirs in rows:
+                # Another place than ours was chosen by a person.
+                if theirs == ours or not theirs.endswith(f"/artifacts/{self._name}"):
+                    continue
+                values = {"ours": ours, "theirs": theirs, "experiment": experiment}
+                for table, column in (
+                    ("experiments", "artifact_location"),
+                    ("runs", "artifact_uri"),
+                    ("logged_models", "artifact_location"),
+                ):
+                    database.execute(
+                        f"update {table} set {column} = "
+                        f"replace({column}, :theirs, :ours) where experiment_id = :experiment",
+                        values,
+                    )
+
     def experiment_id(self) -> str:
         if self._id is None:
             experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None:
-                folder = self._database and f"{self._database.parent}/artifacts/{self._name}"
+                folder = self._artifacts()
                 # Another job may make it at the same time.
                 with contextlib.suppress(mlflow_module().MlflowException):
-                    self.client.create_experiment(self._name, str(folder) if folder else None)
+                    self.client.create_experiment(self._name, folder)
                 experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None or experiment.lifecycle_stage != "active":
                 number = experiment.experiment_id if experiment else "<id>"
