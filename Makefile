@@ -8,6 +8,11 @@ CORES ?= all
 PYTHON ?= python3
 WORKERS ?= 2
 
+ifneq ($(words $(CURDIR)),1)
+$(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run from there. \
+  Move this folder to a path without one)
+endif
+
 .PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair clean distclean
 .DELETE_ON_ERROR:
 
@@ -17,12 +22,9 @@ reproduce: $(READY)
 	@$(MAKE) --no-print-directory report
 	@$(BIN)/python workflow/scripts/show.py
 
-## report: results/report.html, made again only if there is something new to show
+## report: results/report.html, of what is up to date; it lists what is not
 report: $(READY)
-	@if [ -f results/report.html ] && \
-	  [ -z "$$(find results -path '*/data' -prune -o -name '*.seal.json' -newer results/report.html -print)" ]; \
-	then echo "results/report.html is up to date"; \
-	else $(BIN)/snakemake --report results/report.html; fi
+	$(BIN)/snakemake --report results/report.html
 
 ## setup: the virtual environment, exactly as locked
 setup: $(READY)

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
+from conftest import ROOT
 from project import Project, because, executed, files, planned
 
 from graft.core import store
@@ -397,6 +398,17 @@ def test_an_unknown_key_in_an_overlay_is_reported_with_the_nearest_known_one(tmp
     project.overlays = [overlay]
     log = project.dry_run(check=False)
     assert "datasets.portraits.packed_sise is not a known key. Did you mean packed_size?" in log
+
+
+def test_a_folder_whose_path_has_a_space_is_refused_at_once(tmp_path):
+    folder = tmp_path / "my project"
+    folder.mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    done = subprocess.run(
+        ["make", "setup"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "Move this folder to a path without one" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["Makefile"]
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
