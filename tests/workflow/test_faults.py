@@ -314,3 +314,18 @@ def test_results_stay_in_results_if_the_store_cannot_be_written(finished, undist
     assert contents(project) == undisturbed
     assert not [path for path in project.results.rglob("*") if path.is_symlink()]
     assert "Nothing to be done" in project.dry_run()
+
+
+def test_the_report_shows_what_is_up_to_date_and_lists_what_failed(finished, tmp_path):
+    project = relocked(finished.copy(tmp_path / "project"))
+    project.forked("-k", environment={"FAULT": "plots fails"}, check=False)
+    log = project.forked("--report", "report.html", cores=False)
+    report = (project.folder / "report.html").read_text(encoding="utf-8")
+    assert "Adding overview.svg" in log and "Adding mode_comparison.svg" not in log
+    assert "Not all results are shown" in report
+    assert "results/experiments/portraits_sex/plots/mode_comparison.svg</tt></li>" in report
+    assert "graft plots: a.csv: this test makes the job fail" in report
+    project.forked()
+    log = project.forked("--report", "report.html", cores=False)
+    report = (project.folder / "report.html").read_text(encoding="utf-8")
+    assert "Adding mode_comparison.svg" in log and "Not all results are shown" not in report

@@ -7,13 +7,15 @@ these records, and the store checks its entries. The Snakefile installs both.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import snakemake.report
 import snakemake.workflow
 from snakemake.caching.rule import RuleCache
 from snakemake.exceptions import CacheMissException, WorkflowError
@@ -34,6 +36,7 @@ ROOM = 200_000_000
 def install(workflow: snakemake.workflow.Workflow, folder: Path) -> None:
     """Let seals decide what is stale, and take results from the store in `folder`."""
     snakemake.workflow.FilePersistence = SealRecords
+    snakemake.report.auto_report = functools.partial(_report, snakemake.report.auto_report)
     for rule in workflow.rules:
         if rule.cache:
             rule.cache = SealedStore(rule, rule.cache.flag, folder)
@@ -149,6 +152,30 @@ class SealedStore(RuleCache):
     async def _entry(self, job: Any) -> Path:
         hashes = self.rule.workflow.output_file_cache.provenance_hash_map
         return self.folder / await hashes.get_provenance_hash(job)
+
+
+async def _report(create: Callable[..., Any], dag: Any, *arguments: Any) -> None:
+    """Create the report of what is up to date; its first page lists the rest and why."""
+    stale = [job for job in dag.jobs if dag.needrun(job)]
+    shown = []
+    for job in stale:
+        shown += [path for path in job.output if path.flags.pop("report", None)]
+    if stale:
+        logger.warning(f"report: {len(shown)} figures are not shown: they are not up to date.")
+    dag.workflow.config["not_shown"] = {
+        "files": [str(path) for path in shown],
+        "errors": sorted({line for job in stale for line in _errors(job)}),
+    }
+    await create(dag, *arguments)
+
+
+def _errors(job: Any) -> Iterator[str]:
+    """The last line of the log of a job that failed."""
+    if all(os.path.exists(path) for path in job.output):
+        return
+    for log in map(Path, job.log):
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        yield from (line for line in lines[-1:] if line.startswith("graft "))
 
 
 def _is_sealed(job: Any) -> bool:
