@@ -17,7 +17,10 @@ TINY = ROOT / "tests" / "tiny.yaml"
 
 
 class Project:
-    """The workflow's files, a working directory and a store, all below one folder."""
+    """The workflow's files, a working directory and a store, all below one folder.
+
+    overlays: config files; relative paths start from the folder.
+    """
 
     def __init__(self, folder: Path, *, store: Path | None = None, overlays=(TINY,)):
         self.folder = folder

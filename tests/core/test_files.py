@@ -14,7 +14,7 @@ WRITERS = {
     "torch": "import torch; torch.save(torch.zeros(99999), open(path, 'wb'))",
     "safetensors": "import torch; from safetensors.torch import save_file;"
     " save_file({'a': torch.zeros(99999)}, path)",
-    "hdf5": "import h5py; h5py.File(path, 'w').create_dataset('a', data=bytes(99999))",
+    "hdf5": "import h5py; h5py.File(path, 'w')['a'] = [0] * 99999",
     "pandas": "import pandas; pandas.DataFrame({'a': range(99999)}).to_csv(path)",
 }
 PROGRAM = """import os, sys
@@ -42,7 +42,7 @@ def test_a_full_disk_is_recognised_whatever_library_writes(tmp_path, library):
         capture_output=True,
         text=True,
         env={"PYTHONPATH": str(files.__file__).removesuffix("/graft/core/files.py")},
-        check=True,
+        check=False,  # HDF5 may crash once it has failed
     )
     assert done.stdout.startswith("True"), done.stdout + done.stderr
 

@@ -7,6 +7,8 @@ so that a run takes seconds. docs/reliability.md has the table.
 
 import os
 import shutil
+import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from project import Project, executed, planned
 
 from graft.config import stages
-from graft.core import seals
+from graft.core import seals, store
 from graft.reporting import verify
 
 pytestmark = pytest.mark.workflow
@@ -82,9 +84,10 @@ def finished(tmp_path_factory) -> Project:
         settings = f"{stage.title()}Settings"
         assert hasattr(stages, settings)
         (scripts / f"{stage}.py").write_text(SCRIPT.format(settings=settings))
-    overlay = project.folder / "small.yaml"
-    overlay.write_text("run: [portraits_sex]\noverviews: {both: {experiments: [portraits_sex]}}\n")
-    project.overlays.append(overlay)
+    project.overlays.append(Path("small.yaml"))
+    (project.folder / "small.yaml").write_text(
+        "run: [portraits_sex]\noverviews: {both: {experiments: [portraits_sex]}}\n"
+    )
     project.log = project.forked()
     return project
 
@@ -329,3 +332,53 @@ def test_the_report_shows_what_is_up_to_date_and_lists_what_failed(finished, tmp
     log = project.forked("--report", "report.html", cores=False)
     report = (project.folder / "report.html").read_text(encoding="utf-8")
     assert "Adding mode_comparison.svg" in log and "Not all results are shown" not in report
+
+
+AS_USER = (  # who may read all, since Python may be in a folder of root's
+    *("setpriv", "--reuid={0}", "--regid={0}", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can run jobs as other users"
+)
+def test_two_users_fill_one_store_at_once(finished):
+    """With the umasks 077 and 022; each uses what the other has made."""
+    with tempfile.TemporaryDirectory(prefix="graft-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "store").mkdir()
+        (folder / "store").chmod(0o1777)
+        projects, running = [], []
+        for uid, umask in ((4001, 0o077), (4002, 0o022)):
+            project = relocked(finished.copy(folder / str(uid)))
+            shutil.rmtree(project.results)
+            project.store = folder / "store"
+            for path in (project.folder, *project.folder.rglob("*")):
+                os.chown(path, uid, uid, follow_symlinks=False)
+            projects.append(project)
+            running.append(
+                subprocess.Popen(
+                    [word.format(uid) for word in AS_USER] + project.command(),
+                    cwd=project.folder,
+                    env={**project.environment(), "HOME": str(project.folder), "USER": str(uid)},
+                    umask=umask,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+        for process in running:
+            printed, _ = process.communicate()
+            assert process.returncode == 0, printed[-4000:]
+        assert list(verify.verify_store(folder / "store")) == []
+        first, second = map(contents, projects)
+        assert first == second and len(first) > 100
+        entries = list(store.entries(folder / "store"))
+        assert {entry.stat().st_uid for entry in entries} == {4001, 4002}
+        assert {entry.stat().st_mode & 0o777 for entry in entries} == {0o755}
+        files = [path for entry in entries for path in entry.iterdir()]
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
+        for project in projects:
+            assert "Nothing to be done" in project.dry_run()

@@ -103,10 +103,11 @@ def sealed(paths, seal=None):
     being small it is compared by digest: touching files redoes nothing.
     """
     paths = [paths] if isinstance(paths, str) else list(paths)
-    seals = [seal or seal_of(path) for path in paths]
+    seals = [seal or seal_of(str(path)) for path in paths]
     return [*(ancient(path) for path in paths), *dict.fromkeys(seals)]
 
 
+@functools.cache
 def seal_of(path):
     """The seal of a stage's output: fit.json and metrics.json carry results besides."""
     path = Path(path)
@@ -157,9 +158,13 @@ def _role(item, wildcards):
 
 def need(wildcards):
     """The (dataset, source, cut) that a run of an experiment reads its inputs at."""
-    experiment = settings.experiments[wildcards.experiment]
-    at = plan.cut(settings, wildcards.experiment, wildcards.mode)
-    return experiment.dataset, experiment.source, at
+    return need_of(wildcards.experiment, wildcards.mode)
+
+
+@functools.cache
+def need_of(experiment, mode):
+    chosen = settings.experiments[experiment]
+    return chosen.dataset, chosen.source, plan.cut(settings, experiment, mode)
 
 
 def inputs_at_cut(*splits):

@@ -23,7 +23,7 @@ from snakemake.logging import logger
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
-from graft.core import files, staleness, store
+from graft.core import files, seals, staleness, store
 from graft.core.errors import GraftError
 
 REDO = "GRAFT_REDO"
@@ -130,10 +130,12 @@ class SealedStore(RuleCache):
         self.folder = folder
 
     async def exists(self, job: Any) -> bool:
-        return not os.environ[REDO] and store.is_complete(await self._entry(job), _paths(job))
+        entry = self._entry(job)
+        return entry is not None and store.is_complete(entry, _paths(job))
 
     async def fetch(self, job: Any) -> None:
-        if os.environ[REDO] or not store.fetch(await self._entry(job), _paths(job)):
+        entry = self._entry(job)
+        if entry is None or not store.fetch(entry, _paths(job)):
             raise CacheMissException(f"{job} is not in the store")
         for path in job.output:
             logger.info(f"Linking {path} to the store.")
@@ -142,16 +144,22 @@ class SealedStore(RuleCache):
         if os.environ[REDO]:
             return
         try:
-            store.put(await self._entry(job), _paths(job))
+            seal = seals.read(job.output.seal)["seal"]
+            store.put(self.folder / seal["identity"], _paths(job))
         except OSError as error:
             logger.warning(
                 f"store: the outputs of {job.rule.name} could not be added ({error}). They stay "
                 "in results/."
             )
 
-    async def _entry(self, job: Any) -> Path:
-        hashes = self.rule.workflow.output_file_cache.provenance_hash_map
-        return self.folder / await hashes.get_provenance_hash(job)
+    def _entry(self, job: Any) -> Path | None:
+        """The entry of a job; None if it is to be redone, or while its inputs are missing."""
+        if os.environ[REDO]:
+            return None
+        try:
+            return self.folder / staleness.identity(job.params.recipe)
+        except GraftError:
+            return None
 
 
 async def _report(create: Callable[..., Any], dag: Any, *arguments: Any) -> None:

@@ -18,14 +18,23 @@ def entries(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _chosen(value: object, marks: tuple[Entry, ...]) -> Iterator[tuple[str, str]]:
     if isinstance(value, Settings):
-        for name, field in type(value).model_fields.items():
-            marked = tuple(item for item in field.metadata if isinstance(item, Entry))
-            yield from _chosen(dict(value)[name], marked)
+        marked = _marks(type(value))
+        for name, item in value:
+            yield from _chosen(item, marked[name])
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _chosen(item, ())
     elif isinstance(value, str):
         yield from ((mark.registry, value) for mark in marks)
+
+
+@cache
+def _marks(kind: type[Settings]) -> dict[str, tuple[Entry, ...]]:
+    """The marks of each field of a class of settings."""
+    return {
+        name: tuple(item for item in field.metadata if isinstance(item, Entry))
+        for name, field in kind.model_fields.items()
+    }
 
 
 @cache

@@ -52,6 +52,22 @@ def changes(seal: Path, recipe: Mapping[str, JsonValue], read: Read = seals.read
     )
 
 
+def identity(recipe: Mapping[str, JsonValue]) -> str:
+    """The identity (see `seals`) that an artefact made now would have, by its inputs' seals.
+
+    Raises GraftError if an input or its seal is missing or damaged.
+    """
+    digests = {}
+    for role, paths in recipe["inputs"].items():
+        artefacts = [path for path in paths if not seals.is_seal(Path(path))]
+        known = _digests(paths, seals.read)
+        for path in artefacts:
+            if path not in known:
+                raise GraftError(f"{path}: the file has no seal. Run again.")
+        digests[role] = [known[path] for path in artefacts]
+    return seals.identity(recipe, digests)
+
+
 def remembered() -> Read:
     """A reader of seals that reads each once."""
     return functools.cache(seals.read)

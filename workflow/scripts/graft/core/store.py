@@ -1,6 +1,7 @@
-"""The store: finished artefacts by the key of their job, shared by working directories.
+"""The store: finished artefacts by their identity, shared by working directories.
 
-An entry is a folder `<key>/` with the outputs of one job and their seal. It appears whole, by one
+An entry is a folder `<identity>/` with the outputs of one job and their seal, which has the same
+identity: the digest of the recipe and of the inputs' bytes. It appears whole, by one
 rename, is read-only, and is checked against its seal before it is used. Results are links into it:
 relative ones where store and results lie in the same working directory, so that it can be moved.
 """
@@ -32,12 +33,15 @@ def is_complete(entry: Path, files: Iterable[Path]) -> bool:
 
 
 def check(entry: Path) -> None:
-    """Raises GraftError if an entry has no seal, or a file that does not match it."""
+    """Raises GraftError if an entry has no seal, another identity, or a file that was changed."""
     names = sorted(path.name for path in entry.iterdir())
     sealing = [entry / name for name in names if seals.is_seal(entry / name)]
     if len(sealing) != 1:
         raise GraftError(f"{entry}: the entry has {len(sealing)} seals instead of one.")
-    outputs = seals.read(sealing[0])["seal"]["outputs"].values()
+    record = seals.read(sealing[0])["seal"]
+    if record["identity"] != entry.name:
+        raise GraftError(f"{entry}: the seal has the identity {record['identity']}.")
+    outputs = record["outputs"].values()
     seals.check([entry / output["file"] for output in outputs], sealing)
 
 
