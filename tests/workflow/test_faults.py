@@ -11,10 +11,14 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from conftest import ROOT
 from project import Project, executed, planned
+from snakemake.exceptions import WorkflowError
 
+import caching
 from graft.config import stages
 from graft.core import seals, store
 from graft.reporting import verify
@@ -29,6 +33,8 @@ CHAIN = (
 
 SCRIPT = """import stand_in
 from adapter import Job
+from snakemake.exceptions import WorkflowError
+
 from graft.config import stages
 
 with Job(snakemake, stages.{settings}) as job:
@@ -174,7 +180,10 @@ def relocked(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize("kind", ["fails", "killed", "disk full"])
+FAILURES = ("fails", "killed", "disk full")
+
+
+@pytest.mark.parametrize("kind", FAILURES)
 def test_after_a_job_that_failed_a_rerun_makes_it_and_what_follows(
     finished, undisturbed, tmp_path, kind
 ):
@@ -382,3 +391,32 @@ def test_two_users_fill_one_store_at_once(finished):
         assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
         for project in projects:
             assert "Nothing to be done" in project.dry_run()
+
+
+@pytest.mark.parametrize("way", ["-f", "profile"])
+def test_what_is_forced_is_redone_and_not_taken_from_the_store(finished, tmp_path, way):
+    project = finished.copy(tmp_path / "project")
+    seal = str(seal_of(finished, "compare"))
+    if way == "-f":
+        log = project.forked("-f", seal)
+    else:
+        with open(project.folder / "profiles/default/config.yaml", "a") as file:
+            file.write(f"forcerun: [{seal}]\n")
+        log = project.forked(seal)
+    assert made(log) == {"compare": 1} and "Linking results/" not in log
+    assert not (project.folder / seal).is_symlink()
+
+
+def test_a_run_needs_room_for_its_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    caching.check_room(tmp_path / "store")
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
+    with pytest.raises(WorkflowError, match=r"results/: 100 MB are free, and a run needs 200"):
+        caching.check_room(tmp_path / "store")
+
+
+def test_the_table_of_faults_has_every_fault():
+    table = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    faults = [*FAILURES, *REDONE, *REPAIRED, *(f"({change.__name__})" for change in UNCHANGED)]
+    assert [fault for fault in faults if f"{fault} " not in table] == []
+    assert [stage for stage in CHAIN if stage not in table] == []

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -306,6 +307,40 @@ def test_a_damaged_entry_is_refused_by_its_reader(edited):
     sentence = "graft plots: results/data/portraits/packs/test-00.h5: "
     messages = [line for line in log.splitlines() if line.startswith(sentence)]
     assert messages and "make repair" in messages[0] and "Traceback" not in log
+
+
+def verified(project) -> subprocess.CompletedProcess:
+    """`make verify`, with the project's overlays."""
+    overlays = ["--configfile", *map(str, project.overlays)]
+    return subprocess.run(
+        [sys.executable, "workflow/scripts/verify.py", "results", *overlays],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_verify_names_what_the_config_of_today_would_change(edited):
+    whole = verified(edited)
+    assert whole.returncode == 0, whole.stdout
+    assert "All are what the config, the code and the inputs give." in whole.stdout
+    shutil.rmtree(edited.folder / ".snakemake")
+    edited.overlays.append(edited.folder / "overlay.yaml")
+    edited.overlays[-1].write_text("experiments: {portraits_sex: {train: {lr: 0.5}}}")
+    stale = verified(edited)
+    assert stale.returncode == 1
+    assert "results/experiments/portraits_sex/from_scratch/0/fit.json: " in stale.stdout
+    assert "portraits_identity/from_scratch" not in stale.stdout
+
+
+def test_verify_finds_what_was_made_from_a_file_that_is_missing(edited):
+    for name in ("data_file.csv", "data_file.seal.json"):
+        (edited.results / "data/portraits" / name).unlink()
+    sentences = [problem.sentence for problem in verify.verify_results(edited.results)]
+    missing = "it was made from results/data/portraits/data_file.csv, which is missing"
+    assert any("crops/train-00.seal.json: " in s and missing in s for s in sentences)
 
 
 def test_figures_changed_by_hand_are_found(edited):

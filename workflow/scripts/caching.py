@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import snakemake.api  # first, since workflow and api import each other
 import snakemake.report
 import snakemake.workflow
 from snakemake.caching.rule import RuleCache
