@@ -117,3 +117,33 @@ def test_a_training_ends_by_patience_divergence_or_epochs(rows, patience, stoppe
     settings = hyperparameters(epochs=4, patience=patience)
     assert schedule.is_stopped_early(rows, settings) == stopped
     assert schedule.is_finished(rows, settings) == finished
+
+
+def start_then(*accuracies):
+    """A history with a start; each epoch's validation accuracy, from the start on."""
+    return [
+        {"epoch": epoch, "val_accuracy": value, "val_loss": 1.0}
+        | ({"train_loss": 1.0} if epoch else {})
+        for epoch, value in enumerate(accuracies)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [((0.8, 0.7, 0.8), 0), ((0.8, 0.7, 0.9), 2), ((0.8,), 0)]
+)
+def test_the_start_is_the_model_unless_an_epoch_is_better(accuracies, best):
+    history = start_then(*accuracies)
+    assert schedule.selected_epoch(history, "accuracy") == best
+    assert schedule.epochs_done(history) == len(accuracies) - 1
+
+
+def test_patience_counts_from_the_start_and_epochs_do_not_include_it():
+    settings = hyperparameters(epochs=3, patience=2)
+    assert not schedule.is_finished(start_then(0.8, 0.7), settings)
+    assert schedule.is_finished(start_then(0.8, 0.7, 0.7), settings)
+    assert not schedule.is_finished(start_then(0.8, 0.9, 0.7), settings)
+    assert schedule.is_finished(start_then(0.8, 0.81, 0.82, 0.83), settings)
+
+
+def test_a_start_that_is_not_finite_ends_a_training():
+    assert schedule.diverged([{"epoch": 0, "val_accuracy": 0.5, "val_loss": math.nan}])

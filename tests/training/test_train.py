@@ -151,6 +151,51 @@ def test_fine_tuning_starts_from_the_head_of_the_linear_probe(data, tmp_path):
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
 
 
+def test_a_fine_tuning_that_only_harms_returns_what_it_started_from(data, tmp_path):
+    """A rate at which the first update destroys the network: its start is epoch 0."""
+    warm, probe = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=6, lr=0.1)
+    out = tmp_path / "tuned"
+    model, report = run(data, out, "fine_tuning", "image", epochs=2, lr=10.0, warm_up=warm)
+    history = pd.read_csv(out / "history.csv")
+    assert report["best_epoch"] == 0 and history["epoch"].tolist() == [0, 1, 2]
+    assert report["start_value"] == report["best_value"] >= history["val_accuracy"].max()
+    assert report["start_value"] == pytest.approx(probe["best_value"])
+    before, after = model_file.load(warm)[0], model_file.load(model)[0]
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+
+
+def test_a_training_that_diverges_at_once_still_has_its_start(data, tmp_path):
+    warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=2)
+    _, report = run(
+        data, tmp_path / "tuned", "fine_tuning", "image", epochs=2, lr=1e30, warm_up=warm
+    )
+    assert report["best_epoch"] == 0 and report["tuning"][0]["diverged"]
+
+
+def test_the_last_epoch_is_kept_although_the_start_was_better(data, tmp_path):
+    warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=6, lr=0.1)
+    settings = {"epochs": 2, "lr": 1.0, "select": "last"}
+    _, report = run(data, tmp_path / "tuned", "fine_tuning", "image", warm_up=warm, **settings)
+    assert report["best_epoch"] == 2 and report["start_value"] is None
+
+
+def test_a_killed_fine_tuning_resumes_from_its_start(data, tmp_path):
+    warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=2)
+    options = {"epochs": 3, "lr": 0.1, "warm_up": warm}
+
+    def kill(epoch, row):
+        if epoch == 2:
+            raise Killed
+
+    run(data, tmp_path / "whole", "fine_tuning", "image", **options)
+    with pytest.raises(Killed):
+        run(data, tmp_path / "killed", "fine_tuning", "image", on_epoch=kill, **options)
+    run(data, tmp_path / "killed", "fine_tuning", "image", **options)
+    for file in ("model.safetensors", "history.csv"):
+        whole, killed = tmp_path / "whole" / file, tmp_path / "killed" / file
+        assert whole.read_bytes() == killed.read_bytes()
+
+
 def test_without_a_warm_up_the_head_starts_random_though_the_layers_are_transferred(data, tmp_path):
     _, report = run(data, tmp_path, "fine_tuning", "image", epochs=1)
     assert report["transfer"]["head"] == "random" and report["warm_up"] is None

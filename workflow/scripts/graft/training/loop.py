@@ -63,6 +63,7 @@ def fit(
     precision: str,
     checkpoint: Path,
     identity: str,
+    trained_head: bool = False,
     on_epoch: OnEpoch = lambda epoch, row: None,
     after: Callable[[Network], None] = lambda network: None,
 ) -> Fit:
@@ -73,6 +74,9 @@ def fit(
     candidate and the epoch, so that a resumed run equals an undisturbed one. `on_epoch` is called
     with the epoch and what was measured, prefixed with the candidate's number; `after` with the
     network of each candidate when it has been trained.
+
+    With a `trained_head` the start is measured as epoch 0, which is the model if no epoch is
+    better, unless `select` is `last`.
     """
     candidates = schedule.candidates(settings, transferred)
     resumed = _read_checkpoint(checkpoint, identity)
@@ -90,10 +94,16 @@ def fit(
         else:
             histories.append([])
         history = histories[number]
+        if trained_head and not history and candidate.select != "last":
+            start = scores(logits(network, val, precision), val.labels)
+            history.append({"epoch": 0} | {f"val_{name}": value for name, value in start.items()})
+            kept = _copied(network)
 
-        with tqdm(total=candidate.epochs, initial=len(history), desc="epochs") as bar:
+        done = schedule.epochs_done(history)
+        with tqdm(total=candidate.epochs, initial=done, desc="epochs") as bar:
             while not schedule.is_finished(history, candidate):
-                rng = np.random.default_rng([seed, number, len(history)])
+                done = schedule.epochs_done(history)
+                rng = np.random.default_rng([seed, number, done])
                 torch.manual_seed(int(rng.integers(2**62)))  # for dropout
                 rows = sampling.epoch_rows(train.labels, candidate.balance, seed=seed, rng=rng)
                 loss, accuracy = _train_epoch(
@@ -107,7 +117,7 @@ def fit(
                     precision=precision,
                 )
                 row = {
-                    "epoch": len(history) + 1,
+                    "epoch": done + 1,
                     "learning_rate": optimizer.param_groups[-1]["lr"],
                     "train_loss": loss,
                     "train_accuracy": accuracy,
@@ -115,11 +125,11 @@ def fit(
                 val_scores = scores(logits(network, val, precision), val.labels)
                 row |= {f"val_{name}": value for name, value in val_scores.items()}
                 history.append(row)
-                if schedule.selected_epoch(history, candidate.select) == len(history):
-                    kept = {k: v.cpu().clone() for k, v in _trained_tensors(network).items()}
+                if schedule.selected_epoch(history, candidate.select) == done + 1:
+                    kept = _copied(network)
                 bar.update()
                 bar.set_postfix(val=f"{row['val_accuracy']:.3f}")
-                on_epoch(len(history), {f"candidate_{number}.{k}": v for k, v in row.items()})
+                on_epoch(done + 1, {f"candidate_{number}.{k}": v for k, v in row.items()})
                 state = Checkpoint(
                     identity=identity,
                     histories=histories,
@@ -158,9 +168,8 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """The updates of an epoch after `history`; the mean loss and the accuracy of its rows."""
     network.train()
-    updates, epoch = math.ceil(len(rows) / settings.batch_size), len(history)
-    losses = [row["val_loss"] for row in history]
-    drops = schedule.plateau_drops(losses, settings.schedule.patience)
+    updates, epoch = math.ceil(len(rows) / settings.batch_size), schedule.epochs_done(history)
+    drops = schedule.plateau_drops(schedule.losses(history), settings.schedule.patience)
     total, right = 0.0, 0
     for step, indices in enumerate(np.array_split(rows, updates)):
         factor = schedule.learning_rate_factor(settings, epoch, epoch * updates + step, drops)
@@ -243,6 +252,10 @@ def _trained_tensors(network: Network) -> Tensors:
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     }
+
+
+def _copied(network: Network) -> Tensors:
+    return {name: tensor.cpu().clone() for name, tensor in _trained_tensors(network).items()}
 
 
 def restore(network: Network, state: Tensors) -> None:

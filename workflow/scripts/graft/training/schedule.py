@@ -12,7 +12,8 @@ from graft.config.models import Hyperparameters
 
 Row = Mapping[str, float]
 """An epoch's `epoch` (from 1), `learning_rate`, `train_loss`, `train_accuracy`, and of the
-validation rows `val_loss`, `val_accuracy` and `val_balanced_accuracy`."""
+validation rows `val_loss`, `val_accuracy` and `val_balanced_accuracy`. A training that starts
+from a trained head has a row with epoch 0: what the validation rows give at its start."""
 
 PLATEAU_LEAST = 1e-4
 """By how much a loss must fall to count as improved: the default of Keras' ReduceLROnPlateau."""
@@ -82,17 +83,35 @@ def rank(row: Row, select: str) -> tuple[float, float]:
     return -value if select == "loss" else value, -row["val_loss"]
 
 
+def epochs_done(history: Sequence[Row]) -> int:
+    return int(history[-1]["epoch"]) if history else 0
+
+
+def losses(history: Sequence[Row]) -> list[float]:
+    """The validation losses after each epoch of training."""
+    return [row["val_loss"] for row in history if row["epoch"] > 0]
+
+
+def row_of(history: Sequence[Row], epoch: int) -> Row:
+    return next(row for row in history if row["epoch"] == epoch)
+
+
 def diverged(history: Sequence[Row]) -> bool:
     """Whether the last epoch's losses are not finite, which ends a training."""
-    return bool(history) and not all(
-        math.isfinite(history[-1][loss]) for loss in ("train_loss", "val_loss")
-    )
+    if not history:
+        return False
+    last = history[-1]
+    return not all(math.isfinite(last.get(loss, 0.0)) for loss in ("train_loss", "val_loss"))
 
 
 def best_epoch(history: Sequence[Row], select: str) -> int | None:
-    """The first epoch (from 1) of the highest rank; None if there is none with finite losses."""
-    ranks = [rank(row, select) for row in (history[:-1] if diverged(history) else history)]
-    return ranks.index(max(ranks)) + 1 if ranks else None
+    """The first epoch of the highest rank; None if there is none with finite losses.
+
+    It is 0 if no epoch is better than the start.
+    """
+    rows = history[:-1] if diverged(history) else history
+    best = max(rows, key=lambda row: rank(row, select), default=None)
+    return None if best is None else int(best["epoch"])
 
 
 def selected_epoch(history: Sequence[Row], select: str) -> int | None:
@@ -103,14 +122,14 @@ def selected_epoch(history: Sequence[Row], select: str) -> int | None:
     """
     if select != "last":
         return best_epoch(history, select)
-    return None if diverged(history) else len(history) or None
+    return None if diverged(history) else epochs_done(history) or None
 
 
 def selected_candidate(histories: Sequence[Sequence[Row]], select: str) -> int | None:
     """The first candidate (from 0) whose selected epoch has the highest rank."""
     epochs = [selected_epoch(history, select) for history in histories]
     ranks = {
-        candidate: rank(history[epoch - 1], select)
+        candidate: rank(row_of(history, epoch), select)
         for candidate, (history, epoch) in enumerate(zip(histories, epochs, strict=True))
         if epoch is not None
     }
@@ -120,7 +139,9 @@ def selected_candidate(histories: Sequence[Sequence[Row]], select: str) -> int |
 def is_finished(history: Sequence[Row], settings: Hyperparameters) -> bool:
     """Whether a training has had all its epochs, has diverged, or is stopped early."""
     return (
-        len(history) >= settings.epochs or diverged(history) or is_stopped_early(history, settings)
+        epochs_done(history) >= settings.epochs
+        or diverged(history)
+        or is_stopped_early(history, settings)
     )
 
 
@@ -128,4 +149,5 @@ def is_stopped_early(history: Sequence[Row], settings: Hyperparameters) -> bool:
     """Whether `patience` epochs have passed without a better one."""
     best = best_epoch(history, settings.select)
     patience = settings.patience
-    return patience is not None and best is not None and len(history) - best >= patience
+    done = epochs_done(history)
+    return patience is not None and best is not None and done - best >= patience

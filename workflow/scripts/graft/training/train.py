@@ -85,6 +85,7 @@ def train(
         precision=settings.precision,
         checkpoint=checkpoint_of(model),
         identity=identity,
+        trained_head=head is not None,
         on_epoch=on_epoch,
         after=lambda network: check_frozen(network, tensors),
     )
@@ -93,7 +94,8 @@ def train(
     model_file.save(model, network.tensors(), description.to_json())
     selected = fit.histories[fit.selected]
     with atomic(history) as temporary:
-        pd.DataFrame(selected).to_csv(temporary, index=False, lineterminator="\n")
+        columns = list(selected[-1])  # of an epoch; the start has fewer
+        pd.DataFrame(selected, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
     candidates = [
         describe(*candidate) for candidate in zip(fit.candidates, fit.histories, strict=True)
     ]
@@ -109,6 +111,7 @@ def train(
         "select": spec.select,
         "best_epoch": chosen["best_epoch"],
         "best_value": chosen["val"],
+        "start_value": start_value(selected, spec.select),
         "stopped_early": schedule.is_stopped_early(selected, spec),
         "chosen": {key: chosen[key] for key in ("lr", "transferred_lr_scale")},
         "tuning": candidates,
@@ -159,11 +162,17 @@ def describe(candidate: Hyperparameters, history: list[schedule.Row]) -> dict[st
     return {
         "lr": candidate.lr,
         "transferred_lr_scale": candidate.transferred_lr_scale,
-        "epochs": len(history),
+        "epochs": schedule.epochs_done(history),
         "best_epoch": epoch,
-        "val": history[epoch - 1][f"val_{metric}"] if epoch else None,
+        "val": None if epoch is None else schedule.row_of(history, epoch)[f"val_{metric}"],
         "diverged": schedule.diverged(history),
     }
+
+
+def start_value(history: list[schedule.Row], select: str) -> float | None:
+    """The metric of a start from a trained head; None for other trainings."""
+    start = history[0]
+    return start[f"val_{schedule.metric(select)}"] if start["epoch"] == 0 else None
 
 
 def checkpoint_of(model: Path) -> Path:
