@@ -1,5 +1,6 @@
 """Networks: the same function however they are cut, and what is frozen stays frozen."""
 
+import numpy as np
 import pytest
 import torch
 from networks import backbone_of, network_of, settle
@@ -8,7 +9,7 @@ from graft.config import architectures
 from graft.config.models import Head
 from graft.core.errors import GraftError
 from graft.models.backbones import Backbone
-from graft.models.network import head_layers, split
+from graft.models.network import Standardize, folded, head_layers, split
 
 
 @pytest.mark.parametrize("name", architectures.BLOCKS)
@@ -90,7 +91,8 @@ def test_the_baselines_have_the_parameters_counted_by_hand():
 
 
 def test_an_mlp_sees_the_pixels():
-    network = network_of("mlp", head=Head(pool="flatten"), size=4).eval()
+    plain = Head(pool="flatten", standardize=False)
+    network = network_of("mlp", head=plain, size=4).eval()
     images = torch.rand(3, 3, 4, 4)
     with torch.inference_mode():
         expected = images.flatten(1) @ network.head[0].weight.T + network.head[0].bias
@@ -113,7 +115,16 @@ def test_the_prefix_stays_frozen_while_the_suffix_trains():
 def test_a_head_has_the_layers_asked_for():
     head = head_layers(Head(hidden=(4, 3), activation="tanh", dropout=0.5), 5, 2)
     kinds = [type(layer).__name__ for layer in head]
-    assert kinds == ["Linear", "Tanh", "Dropout", "Linear", "Tanh", "Dropout", "Linear"]
+    assert kinds == [
+        "Standardize",
+        "Linear",
+        "Tanh",
+        "Dropout",
+        "Linear",
+        "Tanh",
+        "Dropout",
+        "Linear",
+    ]
     assert [layer.out_features for layer in head if hasattr(layer, "out_features")] == [4, 3, 2]
 
 
@@ -129,7 +140,41 @@ def test_a_head_has_the_layers_asked_for():
     ],
 )
 def test_each_hidden_layer_can_have_its_own_activation_and_dropout(head, kinds):
-    assert [type(layer).__name__ for layer in head_layers(head, 5, 2)] == kinds
+    assert [type(layer).__name__ for layer in head_layers(head, 5, 2)] == ["Standardize", *kinds]
+    plain = head.model_copy(update={"standardize": False})
+    assert [type(layer).__name__ for layer in head_layers(plain, 5, 2)] == kinds
+
+
+def features(n=50, seed=0):
+    """Features with a large mean, a constant column and one of rounding errors."""
+    values = torch.from_numpy(np.random.default_rng(seed).normal(40, 3, (n, 5))).float()
+    values[:, 1], values[:, 3] = 0.0, 7.0
+    values[::2, 3] += 1e-6
+    return values
+
+
+@pytest.mark.parametrize("batch", [1, 7, 50])
+def test_standardisation_has_the_moments_of_all_rows_however_they_arrive(batch):
+    values, layer = features(), Standardize(5)
+    layer.fit(values.split(batch))
+    expected = values.double().numpy()
+    np.testing.assert_allclose(layer.mean, expected.mean(0), rtol=1e-6)
+    deviations = expected.std(0)
+    deviations[[1, 3]] = 1.0
+    np.testing.assert_allclose(layer.std, deviations, rtol=1e-6)
+    outputs = layer(values)[:, [0, 2, 4]]
+    torch.testing.assert_close(outputs.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(outputs.std(0, correction=0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_a_head_with_its_standardisation_folded_gives_the_same_logits():
+    for settings in (Head(), Head(hidden=(4,), dropout=0.5), Head(standardize=False)):
+        head = head_layers(settings, 5, 3).eval()
+        if settings.standardize:
+            head[0].fit([features()])
+        other = folded(head)
+        assert not any(isinstance(layer, Standardize) for layer in other)
+        torch.testing.assert_close(other(features(9, 1)), head(features(9, 1)))
 
 
 @pytest.mark.parametrize("name", [name for name in architectures.BLOCKS if name != "stack"])

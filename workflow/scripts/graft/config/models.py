@@ -174,6 +174,9 @@ class Head(Settings):
     pool: Literal["avgpool", "flatten"] = "avgpool"
     """the last maps become one vector by global average pooling, or flattened (much wider, and tied
     to the picture's size)"""
+    standardize: bool = True
+    """subtract the mean of each feature on the training rows and divide by its deviation, before
+    the first layer; the heads of transferred layers only. Published recipes have no such layer"""
     hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
     """widths of the layers before the last"""
     activation: Activation | Annotated[tuple[Activation, ...], Field(strict=False)] = "relu"

@@ -28,7 +28,7 @@ from graft.core.files import atomic, canonical_json
 from graft.core.version import VERSION
 from graft.models import model_file, transforms
 from graft.models.model_file import ModelDescription
-from graft.models.network import Network
+from graft.models.network import Network, folded
 
 OPSET = 20
 """The version of ONNX's operators: what ONNX Runtime reads from 1.17 on."""
@@ -60,6 +60,7 @@ def write(model: Path, destination: Path) -> dict[str, Any]:
     graph does not compute what the network does; then nothing is written.
     """
     network, description = model_file.load_network(model)
+    network.head = folded(network.head)
     module = Pictures(network, description.backbone.transform).eval()
     graph = convert(module, description)
     checked = check(graph, module, description.input_size)

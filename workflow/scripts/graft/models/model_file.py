@@ -64,7 +64,8 @@ class ModelDescription:
             backbone=backbone_from_json(values),
             cut=values["cut"],
             mode=values["mode"],
-            head=Head.model_validate(values["head"]),
+            # Models of earlier versions do not standardise.
+            head=Head.model_validate({"standardize": False, **values["head"]}),
             classes=values["classes"],
             input_size=values["image_size"],
             preparation=Preparation(

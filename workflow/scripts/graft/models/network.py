@@ -4,8 +4,9 @@ Everything before the cut is computed once and stored (`features`); everything a
 suffix, is what training runs on. With the cut at `image` the suffix is the whole network.
 """
 
+import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -19,16 +20,54 @@ from graft.models.backbones import Backbone, Pool, initialise
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
+class Standardize(nn.Module):
+    """(x - mean) / std of each feature of (n, width); the identity until it is `fit`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (features - self.mean) / self.std
+
+    def fit(self, batches: Iterable[torch.Tensor]) -> None:
+        """Take mean and standard deviation from features (n, width), one pass in float64.
+
+        The moments of batches are merged as in Chan, Golub & LeVeque (1983). A feature that is
+        constant, up to rounding, keeps the deviation 1.
+        """
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for batch in batches:
+            values = batch.double()
+            own, n = values.mean(0), len(values)
+            squares = (
+                squares
+                + ((values - own) ** 2).sum(0)
+                + (own - mean) ** 2 * (count * n / (count + n))
+            )
+            mean, count = mean + (own - mean) * (n / (count + n)), count + n
+        deviation = (squares / count).sqrt()
+        constant = deviation <= 1e-6 * mean.abs().clamp(min=1e-6)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(constant, 1.0, deviation))
+
+
 def head_layers(settings: Head, width: int, classes: int) -> nn.Sequential:
     """Fully connected layers from pooled features (n, width) to logits (n, classes).
 
     Each hidden layer is followed by its activation and dropout. Without a hidden layer, dropout
-    comes before the only one.
+    comes before the only one. `standardize` comes first where the settings have it; the other
+    layers are numbered.
     """
     hidden, activation, dropout = settings.hidden, settings.activation, settings.dropout
     activations = (activation,) * len(hidden) if isinstance(activation, str) else activation
     shares = dropout if isinstance(dropout, tuple) else (dropout,) * max(len(hidden), 1)
     layers: list[nn.Module] = []
+    features = width
     for units, name, share in zip(hidden, activations, shares, strict=False):
         layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
         if share:
@@ -36,7 +75,22 @@ def head_layers(settings: Head, width: int, classes: int) -> nn.Sequential:
         width = units
     if not hidden and any(shares):
         layers.append(nn.Dropout(shares[0]))
-    return nn.Sequential(*layers, nn.Linear(width, classes))
+    numbered = {str(n): layer for n, layer in enumerate([*layers, nn.Linear(width, classes)])}
+    first = {"standardize": Standardize(features)} if settings.standardize else {}
+    return nn.Sequential(OrderedDict(first | numbered))
+
+
+def folded(head: nn.Sequential) -> nn.Sequential:
+    """The same head for evaluation, its standardisation folded into the first linear layer."""
+    first = head[0]
+    if not isinstance(first, Standardize):
+        return head
+    layers = copy.deepcopy(head[1:])
+    linear = next(layer for layer in layers if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        linear.weight /= first.std
+        linear.bias -= linear.weight @ first.mean
+    return layers
 
 
 def split(

@@ -6,7 +6,7 @@ by the validation rows (see `schedule`).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -21,7 +21,7 @@ from graft.config.models import Hyperparameters
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.models.model_file import Tensors
-from graft.models.network import Network
+from graft.models.network import Network, Standardize
 from graft.training import sampling, schedule
 from graft.training.batches import Batches
 from graft.training.schedule import Row
@@ -196,13 +196,29 @@ def _train_epoch(
 @torch.inference_mode()
 def logits(network: Network, batches: Batches, precision: str) -> torch.Tensor:
     """float32 (n, classes) logits of all rows, in order, without augmentation."""
-    network.eval()
     outputs = [torch.zeros((0, network.classes))]
+    return torch.cat([*outputs, *_outputs(network, network, batches, precision)])
+
+
+@torch.inference_mode()
+def standardize(network: Network, batches: Batches, precision: str) -> Tensors:
+    """The head's tensors `standardize.*`, fit to the features of all rows."""
+    layer = network.head.get_submodule("standardize")
+    assert isinstance(layer, Standardize)
+    layer.fit(_outputs(network, network.suffix, batches, precision))
+    return {f"standardize.{name}": value.cpu() for name, value in layer.state_dict().items()}
+
+
+def _outputs(
+    network: Network, part: nn.Module, batches: Batches, precision: str
+) -> Iterator[torch.Tensor]:
+    """float32 outputs of a part of a network in evaluation mode, in order, not augmented."""
+    network.eval()
     for start in range(0, len(batches), EVALUATION_BATCH):
         inputs, _ = batches.read(np.arange(start, min(start + EVALUATION_BATCH, len(batches))))
         with torch.autocast(batches.device, torch.bfloat16, enabled=precision == "bf16"):
-            outputs.append(network(inputs).float().cpu())
-    return torch.cat(outputs)
+            outputs = part(inputs)
+        yield outputs.float().cpu()
 
 
 def scores(outputs: torch.Tensor, labels: np.ndarray) -> dict[str, float]:

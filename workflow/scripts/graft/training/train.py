@@ -4,6 +4,7 @@ A mode differs from another only in where its weights come from and where its fr
 (see `config.architectures`).
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,18 @@ def train(
         preparation=settings.preparation,
     )
 
+    @functools.cache
+    def statistics() -> Tensors:
+        """Of the features that a new head on transferred layers sees."""
+        if tensors is None or head is not None or not spec.head.standardize:
+            return {}
+        network = build(description, seed=seed, source=tensors, head=None)
+        return loop.standardize(network.to(settings.device), batches(rows), settings.precision)
+
     def make_network() -> Network:
-        return build(description, seed=seed, source=tensors, head=head)
+        network = build(description, seed=seed, source=tensors, head=head)
+        network.head.load_state_dict({**network.head.state_dict(), **statistics()})
+        return network
 
     def batches(data: Packs) -> Batches:
         return Batches(
