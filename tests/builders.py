@@ -26,7 +26,7 @@ from graft.models.transforms import to_input
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 1}
 CLASSES = ["a <b>", 'say "yes"', "ü"]
-HEAD = {"pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.5}
+HEAD = {"standardize": True, "pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.5}
 
 
 def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **preparation):

@@ -32,11 +32,14 @@ def _default_training() -> dict:
     config = copy.deepcopy(SHIPPED)
     config["experiments"]["portraits_sex"]["train"] = {}
     training = plan.hyperparameters(read_config(config), "portraits_sex", "from_scratch")
-    return {**training.model_dump(mode="json"), "tune": {}}
+    sgd = {"name": "sgd", "weight_decay": 0.0005, "clip": 0.0}
+    values = training.model_dump(mode="json")
+    plain = {"optimizer": {**values["optimizer"], **sgd}, "tune": {}, "lr": 0.01}
+    return {**values, **plain, "schedule": {**values["schedule"], "warm_up": 0.0}}
 
 
 TRAIN = _default_training()
-"""Training settings as they are when an experiment sets none."""
+"""Training settings as they are when an experiment sets none, but with plain SGD."""
 
 KIT = Path(os.environ.get("GRAFT_KIT", ROOT.parent / "shared" / "data")).resolve()
 """Real data and weights that stand beside the project and are no part of it."""

@@ -16,7 +16,40 @@ def test_transferred_layers_get_their_own_rate():
     assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0.2]
     scratch = loop.make_optimizer(network, scaled, False)
     assert [group["lr"] for group in scratch.param_groups] == [0.2, 0.2]
-    assert optimizer.defaults["momentum"] == 0.9 and optimizer.defaults["weight_decay"] == 5e-4
+    assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}
+
+
+def test_adamw_decays_weights_and_neither_biases_nor_normalisation():
+    network = network_of("vgg_mini", size=SIZE)
+    settings = hyperparameters(optimizer={"name": "adamw", "weight_decay": 0.1}, lr=0.2)
+    groups = loop.make_optimizer(network, settings, True).param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decays == {id(p): 0.1 if p.ndim > 1 else 0.0 for p in network.parameters()}
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in network.head.parameters()} == {0.2}
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(0.0, 5.0), (1.0, 1.0), (9.0, 5.0)])
+def test_gradients_are_scaled_down_to_the_norm_of_clip(clip, moved):
+    """A gradient (3, 4) has the norm 5; SGD at a rate of 1 moves by the gradient."""
+    layer = torch.nn.Linear(2, 1, bias=False)
+    before = layer.weight.detach().clone()
+    (layer(torch.tensor([[3.0, 4.0]]))).sum().backward()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    loop.step(optimizer, clip)
+    assert float((layer.weight - before).norm()) == pytest.approx(moved)
+    assert layer.weight.grad is None
+
+
+def test_transferred_layers_at_a_rate_of_zero_are_no_part_of_the_optimizer():
+    network = network_of("vgg_mini", size=SIZE)
+    settings = hyperparameters(transferred_lr_scale=0.0)
+    groups = loop.make_optimizer(network, settings, True).param_groups
+    assert {id(p) for group in groups for p in group["params"]} == {
+        id(p) for p in network.head.parameters()
+    }
+    assert not any(p.requires_grad for p in network.suffix.parameters())
 
 
 def test_the_rates_of_rmsprop_follow_alpha():

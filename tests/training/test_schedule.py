@@ -24,8 +24,29 @@ from graft.training import schedule
 )
 def test_schedules_by_hand(spec, factors):
     settings = hyperparameters(schedule=spec, epochs=3, lr=0.2)
-    rates = [schedule.learning_rate_factor(settings, e, e, drops=e) for e in range(3)]
+    rates = [schedule.learning_rate_factor(settings, e, e, 1, drops=e) for e in range(3)]
     assert rates == pytest.approx(factors)
+
+
+def test_a_warm_up_rises_linearly_update_by_update_and_the_fall_goes_on():
+    settings = hyperparameters(schedule={"name": "constant", "warm_up": 1.5}, epochs=3)
+    rates = [schedule.learning_rate_factor(settings, u // 2, u, 2) for u in range(6)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
+    settings = hyperparameters(schedule={"name": "cosine", "warm_up": 1}, epochs=2)
+    rates = [schedule.learning_rate_factor(settings, u // 2, u, 2) for u in range(4)]
+    assert rates == pytest.approx([0.5, 1, 0.5, 0.5])
+
+
+def test_a_warm_up_is_that_of_torch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / 8, 1.0, total_iters=7)
+    settings = hyperparameters(schedule={"name": "constant", "warm_up": 2}, epochs=3)
+    for update in range(12):
+        ours = schedule.learning_rate_factor(settings, update // 4, update, 4)
+        assert ours == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
 
 
 @pytest.mark.parametrize(

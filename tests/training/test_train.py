@@ -155,7 +155,7 @@ def test_a_fine_tuning_that_only_harms_returns_what_it_started_from(data, tmp_pa
     """A rate at which the first update destroys the network: its start is epoch 0."""
     warm, probe = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=6, lr=0.1)
     out = tmp_path / "tuned"
-    model, report = run(data, out, "fine_tuning", "image", epochs=2, lr=10.0, warm_up=warm)
+    model, report = run(data, out, "fine_tuning", "image", epochs=2, lr=0.5, warm_up=warm)
     history = pd.read_csv(out / "history.csv")
     assert report["best_epoch"] == 0 and history["epoch"].tolist() == [0, 1, 2]
     assert report["start_value"] == report["best_value"] >= history["val_accuracy"].max()

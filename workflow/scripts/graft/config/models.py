@@ -138,12 +138,15 @@ class Source(Settings):
 
 
 class Optimizer(Settings):
-    name: Literal["sgd", "adam", "rmsprop"] = "sgd"
-    """with `adam` and `rmsprop` use a smaller `lr`"""
+    name: Literal["adamw", "sgd", "adam", "rmsprop"] = "adamw"
+    """`sgd` wants a larger `lr` than the others, about ten times theirs"""
     momentum: Share = 0.9
-    """for `sgd` and `rmsprop`"""
-    weight_decay: AtLeastZero = 0.0005
-    """L2 penalty"""
+    """for `sgd` and `rmsprop`; the others have Adam's own 0.9 and 0.999"""
+    weight_decay: AtLeastZero = 0.01
+    """an L2 penalty; with `adamw` decoupled from the gradient (Loshchilov & Hutter 2019), and not
+    of biases and normalisation layers"""
+    clip: AtLeastZero = 1.0
+    """gradients are scaled down to this norm where theirs is larger; 0: never"""
     nesterov: bool = False
     """for `sgd` with a momentum above 0"""
     alpha: Share = 0.99
@@ -153,10 +156,13 @@ class Optimizer(Settings):
 
 class Schedule(Settings):
     name: Literal["constant", "step", "cosine", "time", "plateau"] = "cosine"
-    """how the rates fall: not at all; by `gamma` every `step_size` epochs; along half a cosine, to
-    zero after `epochs`; as 1 / (1 + `decay` × updates); by `gamma` whenever `schedule.patience`
-    epochs have not brought the validation loss below its lowest, by 0.0001 at least (Keras'
-    ReduceLROnPlateau)"""
+    """how the rates fall after the warm-up: not at all; by `gamma` every `step_size` epochs; along
+    half a cosine, to zero after `epochs`; as 1 / (1 + `decay` × updates); by `gamma` whenever
+    `schedule.patience` epochs have not brought the validation loss below its lowest, by 0.0001 at
+    least (Keras' ReduceLROnPlateau)"""
+    warm_up: AtLeastZero = 1.0
+    """epochs, or a part of one, in which the rates rise linearly to their full value, update by
+    update"""
     step_size: Positive = 10
     """epochs, for `step`"""
     gamma: Annotated[Number, Field(gt=0, le=1)] = 0.1
@@ -210,9 +216,9 @@ class Hyperparameters(Settings):
     """passes over the training rows, at most; the report warns if they were too few"""
     batch_size: Positive = 32
     """samples for each update"""
-    lr: AboveZero = 0.01
+    lr: AboveZero = 0.001
     """learning rate of the head, and of everything in `from_scratch`"""
-    transferred_lr_scale: AtLeastZero = 0.1
+    transferred_lr_scale: AtLeastZero = 0.3
     """transferred layers learn at `lr` times this; 0 keeps them as they are"""
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

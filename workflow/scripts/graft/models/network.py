@@ -88,8 +88,8 @@ def folded(head: nn.Sequential) -> nn.Sequential:
     layers = copy.deepcopy(head[1:])
     linear = next(layer for layer in layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
-        linear.weight /= first.std
-        linear.bias -= linear.weight @ first.mean
+        linear.weight.div_(first.std)
+        linear.bias.sub_(linear.weight @ first.mean)
     return layers
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from graft.config.models import Hyperparameters
+from graft.config.models import Hyperparameters, Optimizer
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.models.model_file import Tensors
@@ -171,8 +171,10 @@ def _train_epoch(
     updates, epoch = math.ceil(len(rows) / settings.batch_size), schedule.epochs_done(history)
     drops = schedule.plateau_drops(schedule.losses(history), settings.schedule.patience)
     total, right = 0.0, 0
-    for step, indices in enumerate(np.array_split(rows, updates)):
-        factor = schedule.learning_rate_factor(settings, epoch, epoch * updates + step, drops)
+    for number, indices in enumerate(np.array_split(rows, updates)):
+        factor = schedule.learning_rate_factor(
+            settings, epoch, epoch * updates + number, updates, drops
+        )
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         inputs, labels = batches.read(indices, rng)
@@ -185,12 +187,20 @@ def _train_epoch(
                 f"size ({error}). Raise it, or the dataset's packed_size."
             ) from None
         loss = functional.cross_entropy(outputs.float(), labels)
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        step(optimizer, settings.optimizer.clip)
         total += loss.item() * len(indices)
         right += int((outputs.argmax(1) == labels).sum())
     return total / len(rows), right / len(rows)
+
+
+def step(optimizer: torch.optim.Optimizer, clip: float) -> None:
+    """An update by gradients whose norm is at most `clip` (> 0; Pascanu et al. 2013)."""
+    if clip:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 @torch.inference_mode()
@@ -242,22 +252,34 @@ def make_optimizer(
     of the time of an update on a CPU.
     """
     scale = settings.transferred_lr_scale if transferred else 1.0
-    layers, groups = list(network.suffix.parameters()), []
-    if layers and scale > 0:
-        groups.append({"params": layers, "lr": settings.lr * scale})
-    elif layers:
-        network.freeze_suffix()
-    groups.append({"params": list(network.head.parameters()), "lr": settings.lr})
-    groups = [{**group, "initial_lr": group["lr"]} for group in groups]
     spec = settings.optimizer
-    decay, momentum = spec.weight_decay, spec.momentum
-    if spec.name == "adam":
-        return torch.optim.Adam(groups, weight_decay=decay, fused=True)
-    if spec.name == "rmsprop":
-        return torch.optim.RMSprop(groups, alpha=spec.alpha, weight_decay=decay, momentum=momentum)
-    return torch.optim.SGD(
-        groups, momentum=momentum, weight_decay=decay, nesterov=spec.nesterov, fused=True
-    )
+    if scale == 0:
+        network.freeze_suffix()
+    groups = []
+    for part, rate in ((network.suffix, settings.lr * scale), (network.head, settings.lr)):
+        for parameters, decay in _by_decay(part, spec):
+            group = {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
+            if parameters and rate > 0:
+                groups.append(group)
+    match spec.name:
+        case "adamw":
+            return torch.optim.AdamW(groups, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, alpha=spec.alpha, momentum=spec.momentum)
+    return torch.optim.SGD(groups, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+
+
+def _by_decay(part: nn.Module, spec: Optimizer) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters with their weight decay: with AdamW that of biases and normalisation is 0."""
+    parameters = list(part.parameters())
+    if spec.name != "adamw":
+        return [(parameters, spec.weight_decay)]
+    return [
+        ([p for p in parameters if p.ndim <= 1], 0.0),
+        ([p for p in parameters if p.ndim > 1], spec.weight_decay),
+    ]
 
 
 def _trained_tensors(network: Network) -> Tensors:

@@ -20,13 +20,21 @@ PLATEAU_LEAST = 1e-4
 
 
 def learning_rate_factor(
-    settings: Hyperparameters, epoch: int, update: int, drops: int = 0
+    settings: Hyperparameters, epoch: int, update: int, updates: int, drops: int = 0
 ) -> float:
-    """The factor of the base rates in `epoch` (from 0) at `update` (from 0, over all epochs).
+    """The factor of the base rates at `update` (from 0, over all epochs) in `epoch` (from 0).
 
-    `drops` are the `plateau_drops` of the epochs so far. The `min_lr` of the schedule `plateau`
-    bounds the head's rate, `lr`; transferred layers stay in proportion.
+    `updates` are those of an epoch. `drops` are the `plateau_drops` of the epochs so far. The
+    `min_lr` of the schedule `plateau` bounds the head's rate, `lr`; transferred layers stay in
+    proportion. The warm-up is that of Goyal et al. (2017, arXiv:1706.02677): linear from the first
+    update on.
     """
+    warm_up = settings.schedule.warm_up * updates
+    rise = min(1.0, (update + 1) / warm_up) if warm_up else 1.0
+    return rise * _fall(settings, epoch, update, drops)
+
+
+def _fall(settings: Hyperparameters, epoch: int, update: int, drops: int) -> float:
     schedule = settings.schedule
     match schedule.name:
         case "step":
