@@ -13,23 +13,33 @@ RIGHT = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
 
 
 def result(
-    path, confidences, *, cut="image", shift=0.0, mode="fine_tuning", loss=0.5, warm_up=None
+    path,
+    confidences,
+    *,
+    true=(0, 1, 0, 1),
+    cut="image",
+    shift=0.0,
+    mode="fine_tuning",
+    loss=0.5,
+    warm_up=None,
 ):
     """The results of one mode on four test rows."""
-    frame = predictions_frame(list("abcd"), list("wxyz"), [0, 1, 0, 1], confidences, ["n", "p"])
+    frame = predictions_frame(list("abcd"), list("wxyz"), true, confidences, ["n", "p"])
     write_predictions(path, frame)
     history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
     history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
-    settings = {"train": {"epochs": 2, "augment": {"shift": shift}}}
+    train = {"epochs": 2, "augment": {"shift": shift}, "balance": "none"}
+    settings = {"train": train}
     fit = {
         "cut": cut,
         "select": "accuracy",
+        "best_epoch": 1,
         "stopped_early": True,
         "tuning": [{}],
         "warm_up": warm_up,
         "seal": {"recipe": {"settings": settings}},
     }
-    measured = metrics.classification_metrics([0, 1, 0, 1], confidences, ["n", "p"])
+    measured = metrics.classification_metrics(true, confidences, ["n", "p"])
     run = (mode, 0)
     return Results({run: fit}, {run: history}, {run: measured}, {run: path}, {})
 

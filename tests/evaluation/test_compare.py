@@ -6,11 +6,13 @@ import pytest
 from graft.core import files
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
+from graft.evaluation.failure import Failure
 from graft.evaluation.predictions import predictions_frame
 
 
-def compared(predictions, *, metric="accuracy", resamples=10_000, seed=0, level=0.95):
-    return compare.compare(predictions, metric=metric, resamples=resamples, seed=seed, level=level)
+def compared(predictions, *, metric="accuracy", resamples=10_000, seed=0, level=0.95, **options):
+    figures = {"resamples": resamples, "seed": seed, "level": level}
+    return compare.compare(predictions, metric=metric, **figures, **options)
 
 
 def _table(right, *, true=None, groups=None):
@@ -174,6 +176,43 @@ def test_one_group_gives_no_interval(tmp_path):
     assert found["pairs"][0]["low"] is None
     assert found["pairs"][0]["verdict"].startswith("no interval for a against b")
     files.write_json(tmp_path / "comparison.json", found)
+
+
+def test_a_failed_run_is_no_evidence(tmp_path):
+    n = 100
+    good = {s: _table(np.arange(n) % 10 < 9) for s in (0, 1)}
+    flat = {s: _table(np.arange(n) % 2 > 0) for s in (0, 1)}
+    modes = {"fine_tuning": flat, "from_scratch": good, "freeze_block2": good}
+    constant = Failure("constant predictions, all 'm'", "lower train.lr")
+    found = compared(
+        modes,
+        resamples=100,
+        failures={"fine_tuning": {0: constant, 1: constant}, "from_scratch": {}},
+    )
+    verdicts = {frozenset((p["a"], p["b"])): p["verdict"] for p in found["pairs"]}
+    assert verdicts[frozenset(("fine_tuning", "from_scratch"))] == (
+        "no verdict: 2 of 2 runs of fine_tuning did not train (constant predictions, all 'm'); "
+        "lower train.lr"
+    )
+    assert verdicts[frozenset(("from_scratch", "freeze_block2"))].startswith("no evidence")
+    assert found["failed"] == {"fine_tuning": dict.fromkeys("01", constant.reason)}
+    plain = compared(modes, resamples=100)
+    assert plain["failed"] == {} and plain["modes"] == found["modes"]
+    files.write_json(tmp_path / "comparison.json", found)
+
+    diverged = Failure("diverged at epoch 2", "lower train.lr")
+    at_chance = Failure("test accuracy 50.0 %", "raise train.epochs")
+    found = compared(
+        {"a": {0: good[0]}, "b": flat},
+        resamples=100,
+        failures={"a": {0: diverged}, "b": {1: diverged, 0: at_chance}},
+    )
+    assert found["pairs"][0]["verdict"] == (
+        "no verdict: a did not train (diverged at epoch 2) and 2 of 2 runs of b did not train "
+        "(seed 0: test accuracy 50.0 %; seed 1: diverged at epoch 2); lower train.lr or raise "
+        "train.epochs"
+    )
+    assert compare.pairs_table(found)["verdict"].tolist() == [found["pairs"][0]["verdict"]]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def _comparison(modes=MODES):
     return {
         "metric": "accuracy",
         "majority_baseline": 0.77,
+        "failed": {},
         "modes": {
             mode: {
                 "mean": 0.7 + 0.1 * m,

@@ -227,11 +227,17 @@ def test_a_setting_of_a_mode_that_the_other_lacks_is_no_difference(tmp_path):
     assert keys == ["modes", "train.lr"]
 
 
-def test_a_run_that_learned_nothing_gets_a_warning_with_its_experiment(tmp_path):
+def test_a_failed_run_gets_a_warning_with_its_experiment_and_is_no_evidence(tmp_path):
     specs = [experiment(tmp_path, name, {"from_scratch": ([5], 0.9)}) for name in "ab"]
     compared = overview(tmp_path, specs)
     assert [w.split(",")[0] for w in compared["warnings"]] == ["a: from_scratch", "b: from_scratch"]
-    assert "learned nothing" in overviews.table(compared)["warnings"][1]
+    table = overviews.table(compared)
+    assert "failed: test accuracy 50.0 %, not above" in table["warnings"][1]
+    assert table["failed"].tolist() == [1, 1]
+    (pair,) = compared["pairs"]
+    assert pair["verdict"].startswith("no verdict: from_scratch of a did not train (test accuracy")
+    tables.write_overview(compared, tmp_path / "overview.html")
+    assert "1 of 1 run failed" in (tmp_path / "overview.html").read_text(encoding="utf-8")
 
 
 def test_the_table_has_a_row_per_experiment_and_mode(two, tmp_path):
@@ -257,7 +263,11 @@ def test_the_figure_shows_every_mode_validation_majority_and_published_figures(t
     axes, words = figure.axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     # From the top down: in the order of `in_order`, then the published results.
-    assert labels == ["from_scratch", "fine_tuning"] * 2 + ["Doe <1>", "on a blog"]
+    assert labels == [
+        *("from_scratch\n(1 of 2 runs failed)", "fine_tuning"),
+        *("from_scratch\n(2 of 2 runs failed)", "fine_tuning"),
+        *("Doe <1>", "on a blog"),
+    ]
     assert {"On a [vgg_mini]", "Published (not comparable unless stated)"} <= set(texts)
     bars = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "|"]
     assert bars == [0.8, 0.7, 0.6, 0.9]

@@ -7,9 +7,9 @@ from graft.reporting import plots
 from graft.reporting.results import Results
 
 
-def test_runs_that_learned_nothing_or_saw_other_views_get_a_warning(tmp_path):
+def test_runs_that_failed_or_saw_other_views_get_a_warning(tmp_path):
     plain = result(tmp_path / "a.csv", RIGHT, cut="avgpool", mode="feature_extraction")
-    assert plots.warnings(plain) == []
+    assert plots.warnings(plain, "accuracy") == []
     shifted = result(tmp_path / "b.csv", np.tile([0.9, 0.1], (4, 1)), shift=0.1)
     both = Results(
         plain.fits | shifted.fits,
@@ -18,15 +18,41 @@ def test_runs_that_learned_nothing_or_saw_other_views_get_a_warning(tmp_path):
         plain.predictions | shifted.predictions,
         {},
     )
-    learned_nothing, views = plots.warnings(both)
-    assert "learned nothing" in learned_nothing and "different views" in views
+    failed, views = plots.warnings(both, "accuracy")
+    assert failed == ("fine_tuning, seed 0, failed: constant predictions, all 'n'; lower train.lr.")
+    assert "different views" in views
 
 
 def test_a_collapsed_run_gets_a_warning_and_the_last_epoch_is_judged_by_accuracy(tmp_path):
     collapsed = result(tmp_path / "a.csv", np.tile([1.0, 0.0], (4, 1)), loss=[7.9, 8.1])
     (fit,) = collapsed.fits.values()
     fit |= {"select": "last", "stopped_early": False}
-    (warning,) = plots.warnings(collapsed)
-    assert warning.startswith("fine_tuning, seed 0, has collapsed: its accuracy (50.0 %) is not")
+    _, warning = plots.warnings(collapsed, "accuracy")
+    assert warning.startswith("fine_tuning, seed 0, has collapsed: its confidences are 0 or 1")
     collapsed.histories["fine_tuning", 0]["val_accuracy"] = [0.8, 0.9]
-    assert "its best val_accuracy (90.0 %) came in the last" in plots.warnings(collapsed)[0]
+    assert (
+        "its best val_accuracy (90.0 %) came in the last"
+        in (plots.warnings(collapsed, "accuracy")[1])
+    )
+
+
+def test_a_run_that_diverged_is_not_asked_for_more_epochs(tmp_path):
+    run = result(tmp_path / "a.csv", RIGHT)
+    run.fits["fine_tuning", 0]["stopped_early"] = False
+    history = run.histories["fine_tuning", 0]
+    history["val_loss"] = [1e31, np.nan]
+    assert plots.warnings(run, "accuracy") == [
+        "fine_tuning, seed 0, failed: diverged at epoch 2; lower train.lr."
+    ]
+
+
+def test_a_run_on_rebalanced_rows_is_judged_by_balanced_accuracy(tmp_path):
+    # One row of four is the second class: the accuracy, 75 %, is that of the commonest class.
+    confidences = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])
+    run = result(tmp_path / "a.csv", confidences, true=[0, 1, 0, 0])
+    train = run.fits["fine_tuning", 0]["seal"]["recipe"]["settings"]["train"]
+    (warning,) = plots.warnings(run, "accuracy")
+    assert "failed: test accuracy 75.0 %, not above the 75.0 % of always answering" in warning
+    assert plots.warnings(run, "balanced_accuracy") == []
+    train["balance"] = "weighted"
+    assert plots.warnings(run, "accuracy") == []

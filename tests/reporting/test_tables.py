@@ -10,6 +10,7 @@ from graft.reporting import tables
 
 COMPARISON = {
     "metric": "accuracy",
+    "failed": {"from_scratch": {"1": "diverged at epoch 2"}},
     "modes": {"from_scratch": {"mean": 0.7, "std": 0.01, "low": 0.65, "high": 0.74}},
 }
 
@@ -43,9 +44,11 @@ def test_summary_table_has_a_row_per_run_and_per_mean(tmp_path):
     assert table["accuracy_std"].tolist() == pytest.approx(
         [np.nan, np.nan, 0.1 / np.sqrt(2), np.nan, np.nan], nan_ok=True
     )
+    assert table["failed"].tolist() == ["", "diverged at epoch 2", "1 of 2 runs", "", ""]
     assert table["auroc"].isna().all()
     tables.write_csv(table, tmp_path / "summary.csv")
     read = pd.read_csv(tmp_path / "summary.csv", dtype={"seed": str})
+    read["failed"] = read["failed"].astype(object).fillna("")
     pd.testing.assert_frame_equal(read, table, check_dtype=False)
 
 
@@ -88,6 +91,7 @@ def test_summary_page_is_escaped_and_needs_no_other_file(tmp_path):
     assert "0.457" in page.cells
     assert "–" in page.cells  # the AUROC that could not be computed
     assert "<b>&mode" in page.cells
+    assert "1 failed" in page.cells and "mean 1 of 2 runs failed" in page.cells
     before = path.read_bytes()
     tables.write_summary(table, path, title="faces <1>", **sentences)
     assert path.read_bytes() == before

@@ -1,9 +1,10 @@
-# Requires: the predictions of every mode and seed of an experiment.
+# Requires: the fits and predictions of every mode and seed of an experiment.
 # Makes:    paired differences between the modes on the same test rows, with a verdict each.
 
 
 rule compare:
     input:
+        fits=over_runs(f"{RUN}/history.csv"),
         predictions=over_runs(f"{RUN}/predictions.csv"),
     output:
         comparison=f"{EXPERIMENT}/comparison.csv",

@@ -1,21 +1,17 @@
 """Compare the modes on the same test rows: paired differences, intervals, plain verdicts."""
 
-import pandas as pd
-
 from adapter import Job
 from graft.config import stages
 from graft.evaluation import compare
-from graft.evaluation.predictions import read_predictions
 from graft.reporting import tables
+from graft.reporting.results import Results
 
 with Job(snakemake, stages.CompareSettings) as job:
     settings = job.settings
-    predictions: dict[str, dict[int, pd.DataFrame]] = {}
-    for path, record in zip(job.inputs["predictions"], job.records["predictions"], strict=True):
-        run = record["seal"]["recipe"]["wildcards"]
-        predictions.setdefault(run["mode"], {})[int(run["seed"])] = read_predictions(path)
+    results = Results.gather(job.inputs, job.records)
     job.results = compare.compare(
-        predictions,
+        results.tables(),
+        failures=results.failures_by_mode(settings.metric),
         metric=settings.metric,
         resamples=settings.resamples,
         seed=settings.seed,

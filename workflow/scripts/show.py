@@ -13,7 +13,8 @@ def main() -> None:
         with open(summary, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["seed"] == "mean":
-                    print(f"  {row['mode']:<24}{_accuracy(row)}")
+                    failed = f"; {row['failed']} failed" if row["failed"] else ""
+                    print(f"  {row['mode']:<24}{_accuracy(row)}{failed}")
         seal = json.loads((summary.parent / "plots.seal.json").read_text(encoding="utf-8"))
         for sentence in [*seal["verdicts"], *seal["warnings"]]:
             print(f"  {sentence}")

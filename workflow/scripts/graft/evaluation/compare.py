@@ -17,9 +17,13 @@ from scipy import sparse
 
 from graft.core.errors import GraftError
 from graft.evaluation.bootstrap import chunk_sizes, percentile_interval, resample_weights
+from graft.evaluation.failure import Failure, baseline, failed_runs
 from graft.evaluation.predictions import Predictions, unpack_predictions
 
 METRICS = ("accuracy", "balanced_accuracy")
+
+Failures = Mapping[str, Mapping[int, Failure]]
+"""Mode -> seed -> why that run failed; runs that did not fail are left out."""
 
 
 def compare(
@@ -29,15 +33,18 @@ def compare(
     resamples: int,
     seed: int,
     level: float,
+    failures: Failures | None = None,
 ) -> dict:
     """Compare every pair of modes on the test rows that they share.
 
     `predictions` is mode -> seed -> predictions table (see `predictions.unpack_predictions`);
-    `metric` is one of METRICS. A mode's figure is its mean over seeds. Returns a JSON-safe dict:
+    `metric` is one of METRICS. A mode's figure is its mean over seeds. A failed run counts in the
+    mean, but no pair with one has a verdict on which mode is better. Returns a JSON-safe dict:
 
     - `metric`, `n_samples`, `n_groups`, `level`, `seeds` (all of them, in order);
     - `modes`: mode -> `mean`, `std` (over seeds, ddof = 1; None for one seed), `low`, `high`
       (the interval of the mean) and `seeds` (seed as text -> figure);
+    - `failed`: mode -> seed as text -> reason, of the modes with a failed run;
     - `majority_baseline`: the metric of always answering the commonest true class;
     - `pairs`: for each pair `a` (the higher), `b`, `difference` of their means >= 0, `low`,
       `high` (its paired interval) and `verdict`, a sentence.
@@ -46,6 +53,7 @@ def compare(
     group only, `low` and `high` are None. Raises GraftError where two tables do not hold the
     same test rows, labels, groups and classes.
     """
+    failures = failures or {}
     if metric not in METRICS:
         raise GraftError(f"comparison: metric is {metric!r}; choose one of {', '.join(METRICS)}.")
     aligned, seeds = _align(predictions)
@@ -108,10 +116,10 @@ def compare(
                 "difference": difference,
                 "low": low,
                 "high": high,
-                "verdict": verdict(modes[a], modes[b], difference, interval, metric=metric),
+                "verdict": no_verdict(modes[a], modes[b], predictions, failures)
+                or verdict(modes[a], modes[b], difference, interval, metric=metric),
             }
         )
-    shares = np.bincount(first.true) / len(first.true)
     return {
         "metric": metric,
         "level": level,
@@ -119,9 +127,12 @@ def compare(
         "n_groups": groups,
         "seeds": [int(s) if isinstance(s, np.integer) else s for s in seeds],
         "modes": figures,
-        "majority_baseline": float(
-            shares.max() if metric == "accuracy" else 1 / np.count_nonzero(shares)
-        ),
+        "failed": {
+            mode: {str(s): failures[mode][s].reason for s in sorted(failures[mode])}
+            for mode in modes
+            if failures.get(mode)
+        },
+        "majority_baseline": baseline(metric, np.bincount(first.true)),
         "pairs": pairs,
     }
 
@@ -149,6 +160,29 @@ def verdict(
     return (
         f"no evidence of a difference between {a} and {b} ({_points(difference)} {unit} {bounds})"
     )
+
+
+def no_verdict(a: str, b: str, runs: Mapping[str, Mapping], failures: Failures) -> str | None:
+    """The sentence on two modes of which a run failed, or None; `runs` is mode -> seed -> any."""
+    clauses, advice = [], []
+    for mode in (a, b):
+        failed = failures.get(mode) or {}
+        if not failed:
+            continue
+        advice += [failed[seed].advice for seed in sorted(failed)]
+        reasons = {seed: failed[seed].reason for seed in sorted(failed)}
+        if len(set(reasons.values())) == 1:
+            text = next(iter(reasons.values()))
+        else:
+            text = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
+        total = len(runs[mode])
+        which = (
+            mode if len(failed) == total == 1 else f"{failed_runs(len(failed), total)} of {mode}"
+        )
+        clauses.append(f"{which} did not train ({text})")
+    if not clauses:
+        return None
+    return f"no verdict: {' and '.join(clauses)}; {' or '.join(dict.fromkeys(advice))}"
 
 
 class _Tally:

@@ -1,9 +1,12 @@
-"""Warnings on single runs: not converged, diverged, or collapsed."""
+"""Warnings on single runs: failed, not converged, or with a saturated loss."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from graft.core.errors import GraftError
+from graft.evaluation import failure
 
 _WINDOW_SHARE = 0.2  # of the epochs: the two stretches compared for "still improving"
 _WINDOW_LEAST = 3
@@ -17,24 +20,22 @@ _CERTAIN = 1e-7  # a probability that float32 cannot tell from 0 beside 1
 def convergence_warning(
     history: pd.DataFrame, *, stopped_early: bool, metric: str = "accuracy"
 ) -> str | None:
-    """A sentence if a run was cut off before it had converged, or had diverged; else None.
+    """A sentence if a run was cut off before it had converged, else None.
 
-    `history` has one row per epoch with `epoch` and `val_<metric>`; a metric called `loss` is
-    better when lower, any other when higher. A run that stopped early of its own accord has
-    converged. One that used up its epochs has not if its best epoch is the last one, or if its last
-    fifth is better than the fifth before by more than half a point (1 % of the loss) and
-    two standard errors.
+    `history` has one row per epoch with `epoch`, `train_loss` and `val_<metric>`; a metric called
+    `loss` is better when lower, any other when higher. A run that stopped early of its own accord
+    has converged, and one that diverged would not converge with more epochs. One that used up its
+    epochs has not if its best epoch is the last one, or if its last fifth is better than the fifth
+    before by more than half a point (1 % of the loss) and two standard errors.
     """
     column = metric if metric.startswith("val_") else f"val_{metric}"
     if column not in history.columns:
         raise GraftError(f"history: lacks the column {column}; choose a metric that was recorded.")
-    values = history[column].to_numpy(dtype=np.float64)
-    if not np.isfinite(values).any():
-        return f"diverged: {column} was never a number; lower the learning rate"
-    if stopped_early:
+    if stopped_early or failure.diverged_at(history) is not None:
         return None
+    values = history[column][history["epoch"] > 0].to_numpy(dtype=np.float64)
     lower_is_better = column.endswith("loss")
-    gains = np.where(np.isfinite(values), -values if lower_is_better else values, -np.inf)
+    gains = -values if lower_is_better else values
     epochs, best = len(gains), int(np.argmax(gains))
     shown = f"{values[best]:.3g}" if lower_is_better else f"{100 * values[best]:.1f} %"
     if best == epochs - 1:
@@ -44,7 +45,7 @@ def convergence_warning(
         )
     window = max(_WINDOW_LEAST, round(_WINDOW_SHARE * epochs))
     late, before = gains[-window:], gains[-2 * window : -window]
-    if len(before) < window or not np.isfinite([late, before]).all():
+    if len(before) < window:
         return None
     gain = late.mean() - before.mean()
     error = np.sqrt((late.var(ddof=1) + before.var(ddof=1)) / window)
@@ -57,65 +58,65 @@ def convergence_warning(
     return None
 
 
-def collapse_warning(metrics: dict, history: pd.DataFrame) -> str | None:
-    """A sentence if a run has learnt nothing or its loss is saturated, and what to try; else None.
+def collapse_warning(metrics: Mapping, history: pd.DataFrame, *, metric: str) -> str | None:
+    """A sentence if a run's loss is saturated, and what to try; else None.
 
     `metrics` is what `metrics.classification_metrics` returns for its test rows, `history` has one
-    row per epoch with `train_loss` (nats), `train_accuracy` and `learning_rate`. A run of K classes
-    is warned of if its test accuracy is not above the majority rate; or if that accuracy is less
-    than half of the way from that rate to 1 while
+    row per epoch with `epoch`, `train_loss` (nats), `train_accuracy` and `learning_rate`. A run of
+    K classes is warned of if `metric` on the test rows is less than half of the way from its
+    baseline (see `failure.baseline`) to 1 while
 
     - each mistake adds more than -ln 1e-7 = 16 nats on average to the test log loss, and that is
       above ln K: to float32 such confidences are 0 and 1, the softmax is saturated;
-    - or, the last training accuracy being as low, the training loss was at or above ln K in all of
-      the last epochs (a fifth of them, at least 3): the last layer's bias alone does as well;
+    - or, the last training accuracies being less than half of the way from 1 / K to 1, the training
+      loss was at or above ln K in all of the last epochs (a fifth of them, at least 3): the last
+      layer's bias alone does as well;
     - or, likewise, the training loss stayed the same to a millionth in the last such epochs in
       which the rate was at work, at least a hundredth of its highest: no gradient comes through.
 
-    The conditions on accuracy leave out runs that are merely overconfident or overfitted.
+    The conditions on `metric` and accuracy leave out runs that are merely overconfident or
+    overfitted. Training accuracy may be of rebalanced rows, so no share of the test rows is its
+    baseline. Test rows of one class give no sentence.
     """
-    accuracy, majority = metrics["accuracy"], metrics["majority_baseline"]
-    signs = _saturation(metrics, history)
-    if accuracy > majority and not signs:
+    if not failure.is_judged(metrics):
         return None
-    seen = ""
-    if accuracy <= majority:
-        answered = np.flatnonzero(np.sum(metrics["confusion_matrix"], axis=0))
-        only = f", it answers {metrics['classes'][answered[0]]!r} every time"
-        seen = (
-            f"its accuracy ({100 * accuracy:.1f} %) is not above that of always answering the "
-            f"commonest class ({100 * majority:.1f} %){only if len(answered) == 1 else ''}"
-        )
-    if not signs:
-        advice = "try another train.lr, or train.balance if the classes are unequal"
-        return f"learned nothing that shows: {seen}; {advice}"
+    support = np.sum(metrics["confusion_matrix"], axis=1)
+    if metrics[metric] >= _half_way(failure.baseline(metric, support)):
+        return None
+    trained = history[history["epoch"] > 0]
+    if not (signs := [*_overconfidence(metrics), *_stuck(trained, len(metrics["classes"]))]):
+        return None
     advice = "change train.lr (most often down), start from other weights or normalise the input"
-    return f"has collapsed: {', and '.join([seen, *signs] if seen else signs)}; {advice}"
+    return f"has collapsed: {', and '.join(signs)}; {advice}"
 
 
-def _saturation(metrics: dict, history: pd.DataFrame) -> list[str]:
-    """The signs of a saturated loss (see `collapse_warning`), each in words."""
-    accuracy, poor = metrics["accuracy"], (1 + metrics["majority_baseline"]) / 2
-    if accuracy >= poor:
+def _half_way(baseline: float) -> float:
+    return (1 + baseline) / 2
+
+
+def _overconfidence(metrics: Mapping) -> list[str]:
+    guess, loss = np.log(len(metrics["classes"])), metrics["log_loss"]
+    if loss <= max(guess, -np.log(_CERTAIN) * (1 - metrics["accuracy"])):
         return []
-    guess = np.log(len(metrics["classes"]))
-    guessing = f"where guessing gives {guess:.3g}"
-    signs = []
-    if metrics["log_loss"] > max(guess, -np.log(_CERTAIN) * (1 - accuracy)):
-        signs.append(
-            "its confidences are 0 or 1 even where it is wrong "
-            f"(log loss {metrics['log_loss']:.3g}, {guessing})"
-        )
+    return [
+        "its confidences are 0 or 1 even where it is wrong "
+        f"(log loss {loss:.3g}, where guessing gives {guess:.3g})"
+    ]
+
+
+def _stuck(history: pd.DataFrame, classes: int) -> list[str]:
+    guess, rates = np.log(classes), history["learning_rate"]
     window = max(_WINDOW_LEAST, round(_WINDOW_SHARE * len(history)))
-    last, rates = history.tail(window), history["learning_rate"]
-    if len(last) < window or last["train_accuracy"].max() >= poor:
-        return signs
+    last = history.tail(window)
+    if len(last) < window or last["train_accuracy"].max() >= _half_way(1 / classes):
+        return []
     least = last["train_loss"].min(skipna=False)
     at_work = history["train_loss"][rates >= _AT_WORK * rates.max()].tail(window)
     if least >= guess:
-        signs.append(
-            f"its training loss was {least:.3g} or more in its last {window} epochs, {guessing}"
-        )
-    elif len(at_work) == window and np.ptp(at_work) <= _UNMOVED * at_work.min(skipna=False):
-        signs.append(f"its training loss stood still at {at_work.iloc[-1]:.6g} for {window} epochs")
-    return signs
+        return [
+            f"its training loss was {least:.3g} or more in its last {window} epochs, where "
+            f"guessing gives {guess:.3g}"
+        ]
+    if len(at_work) == window and np.ptp(at_work) <= _UNMOVED * at_work.min(skipna=False):
+        return [f"its training loss stood still at {at_work.iloc[-1]:.6g} for {window} epochs"]
+    return []

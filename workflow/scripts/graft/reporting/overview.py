@@ -15,8 +15,9 @@ from graft.config.models import Evaluate
 from graft.config.stages import OverviewSettings, ShownExperiment
 from graft.core.files import digest
 from graft.evaluation import compare
+from graft.evaluation.failure import Failure
 from graft.evaluation.metrics import over_seeds
-from graft.evaluation.predictions import read_predictions, unpack_predictions
+from graft.evaluation.predictions import unpack_predictions
 from graft.reporting import plots
 from graft.reporting.results import Files, Record, Records, Results, wildcard
 
@@ -54,8 +55,9 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
       `n_groups`, `majority_baseline` (of the metric), `best_on_val` (a mode) and `test_rows`, a
       digest that is equal where the test samples, their labels, groups and classes are;
     - `rows`: for each experiment and mode `experiment`, `mode`, `select` (the metric that chose its
-      epochs), `val` (metric -> mean over seeds at the chosen epochs, None where not recorded) and
-      `test`: for each of METRICS `mean`, `std`, `low`, `high` and `seeds`, as in `compare`;
+      epochs), `val` (metric -> mean over seeds at the chosen epochs, None where not recorded),
+      `test`: for each of METRICS `mean`, `std`, `low`, `high` and `seeds`, as in `compare`; and
+      `failed`: seed as text -> reason, of the runs that failed;
     - `differences`: see `differences`;
     - `pairs`: those of `compare`, each with `best_on_val`: whether both are the best of their
       experiments on validation. All are of modes of one name, or have `best_on_val`;
@@ -65,9 +67,10 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
     experiments, rows = [], []
     for spec in settings.experiments:
         own = results[spec.name]
-        tables = {mode: _tables(own, mode) for mode in own.modes}
+        tables = own.tables()
+        failures = own.failures_by_mode(metric)
         compared = {m: _compare(tables, settings.evaluate, m) for m in compare.METRICS}
-        own_rows = [_row(spec.name, mode, own, compared) for mode in own.modes]
+        own_rows = [_row(spec.name, mode, own, compared, failures[mode]) for mode in own.modes]
         vals = {row["mode"]: row["val"][metric] for row in own_rows}
         experiments.append(
             {
@@ -96,7 +99,9 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
         "pairs": [pair for group in alike for pair in _pairs(results, group, settings.evaluate)],
         "notes": _notes(alike, metric),
         "warnings": [
-            f"{name}: {warning}" for name, own in results.items() for warning in plots.warnings(own)
+            f"{name}: {warning}"
+            for name, own in results.items()
+            for warning in plots.warnings(own, metric)
         ],
     }
 
@@ -143,6 +148,7 @@ def table(overview: Record) -> pd.DataFrame:
                 "n": spec["n_samples"],
                 "groups": spec["n_groups"],
                 "seeds": len(row["test"][METRICS[0]]["seeds"]),
+                "failed": len(row["failed"]),
                 "majority_baseline": spec["majority_baseline"],
                 "select": row["select"],
                 **{f"val_{name}": value for name, value in row["val"].items()},
@@ -163,16 +169,23 @@ def _settings(results: Results, mode: str) -> Record:
     return settings
 
 
-def _tables(results: Results, mode: str) -> dict[int, pd.DataFrame]:
-    files = results.of(mode, results.predictions)
-    return {seed: read_predictions(path) for seed, path in files.items()}
+def _compare(
+    tables: dict[str, dict[int, pd.DataFrame]],
+    settings: Evaluate,
+    metric: str,
+    failures: compare.Failures | None = None,
+) -> Record:
+    options = {**settings.model_dump(), "metric": metric}
+    return compare.compare(tables, **options, failures=failures)
 
 
-def _compare(tables: dict[str, dict[int, pd.DataFrame]], settings: Evaluate, metric: str) -> Record:
-    return compare.compare(tables, **{**settings.model_dump(), "metric": metric})
-
-
-def _row(name: str, mode: str, results: Results, compared: Mapping[str, Record]) -> Record:
+def _row(
+    name: str,
+    mode: str,
+    results: Results,
+    compared: Mapping[str, Record],
+    failed: Mapping[int, Failure],
+) -> Record:
     measured = results.of(mode, results.metrics)
     test = {metric: compared[metric]["modes"][mode] for metric in compare.METRICS}
     # The other metrics have intervals for each seed (metrics.json), but none over seeds.
@@ -186,6 +199,7 @@ def _row(name: str, mode: str, results: Results, compared: Mapping[str, Record])
         "select": results.first_fit(mode)["select"],
         "val": {metric: _val(results, mode, metric) for metric in compare.METRICS},
         "test": test,
+        "failed": {str(seed): why.reason for seed, why in sorted(failed.items())},
     }
 
 
@@ -216,10 +230,13 @@ def _pairs(
     same_name = [{name: m for name in best if m in results[name].modes} for m in modes]
     chosen = {f"{mode} of {name}" for name, mode in best.items()}
     pairs: dict[frozenset[str], Record] = {}
+    metric = settings.metric
+    failures = {name: results[name].failures_by_mode(metric) for name in best}
     for pairing in [best, *same_name]:
-        tables = {f"{m} of {name}": _tables(results[name], m) for name, m in pairing.items()}
+        tables = {f"{m} of {name}": results[name].tables_of(m) for name, m in pairing.items()}
+        failed = {f"{m} of {name}": failures[name][m] for name, m in pairing.items()}
         if len(tables) > 1:
-            for pair in _compare(tables, settings, settings.metric)["pairs"]:
+            for pair in _compare(tables, settings, metric, failed)["pairs"]:
                 key = frozenset((pair["a"], pair["b"]))
                 pairs.setdefault(key, pair | {"best_on_val": key <= chosen})
     return list(pairs.values())

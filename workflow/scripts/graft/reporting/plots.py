@@ -33,22 +33,26 @@ def write(
     tables.write_csv(table, summary)
     sentences = {
         "verdicts": [pair["verdict"] for pair in results.comparison["pairs"]],
-        "warnings": warnings(results),
+        "warnings": warnings(results, results.comparison["metric"]),
         "notes": results.notes(),
     }
     tables.write_summary(table, page, title=results.title, **sentences)
     return sentences
 
 
-def warnings(results: Results) -> list[str]:
-    """Sentences on runs that had not converged or have learned nothing, and on unequal views."""
+def warnings(results: Results, metric: str) -> list[str]:
+    """Sentences on runs that failed, had not converged or collapsed, and on unequal views; runs are
+    judged by `metric` (see `evaluation.failure`)."""
     sentences = []
+    failures = results.failures(metric)
     for run, fit in results.fits.items():
-        history = results.histories[run]
-        metric = schedule.metric(fit["select"])
+        history, measured = results.histories[run], results.metrics[run]
+        select = schedule.metric(fit["select"])
+        failed = failures.get(run)
         for problem in (
-            convergence_warning(history, stopped_early=fit["stopped_early"], metric=metric),
-            collapse_warning(results.metrics[run], history),
+            f"failed: {failed.reason}; {failed.advice}" if failed else None,
+            convergence_warning(history, stopped_early=fit["stopped_early"], metric=select),
+            collapse_warning(measured, history, metric=metric),
         ):
             if problem:
                 sentences.append(f"{run[0]}, seed {run[1]}, {problem}.")

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from graft.core.errors import GraftError
+from graft.evaluation.failure import Failure, failure
+from graft.evaluation.predictions import read_predictions
+from graft.training import schedule
 
 Run = tuple[str, int]
 """(mode, seed)."""
@@ -99,6 +102,34 @@ class Results:
     def first_fit(self, mode: str) -> Record:
         """The fit of a mode's first seed: settings are the same for all seeds."""
         return next(iter(self.of(mode, self.fits).values()))
+
+    def failures(self, metric: str) -> dict[Run, Failure]:
+        """Runs that failed, judged by `metric` (see `evaluation.failure`), and why."""
+        found = {
+            run: failure(
+                self.metrics[run],
+                self.histories[run],
+                metric=metric,
+                select=schedule.metric(fit["select"]),
+                best_epoch=fit["best_epoch"],
+                rebalanced=fit["seal"]["recipe"]["settings"]["train"]["balance"] != "none",
+            )
+            for run, fit in self.fits.items()
+        }
+        return {run: why for run, why in found.items() if why is not None}
+
+    def failures_by_mode(self, metric: str) -> dict[str, dict[int, Failure]]:
+        """The same as mode -> seed -> why."""
+        failures = self.failures(metric)
+        return {mode: self.of(mode, failures) for mode in self.modes}
+
+    def tables(self) -> dict[str, dict[int, pd.DataFrame]]:
+        """The predictions as mode -> seed -> table, as `compare.compare` takes them."""
+        return {mode: self.tables_of(mode) for mode in self.modes}
+
+    def tables_of(self, mode: str) -> dict[int, pd.DataFrame]:
+        files = self.of(mode, self.predictions)
+        return {seed: read_predictions(path) for seed, path in files.items()}
 
     def warm_ups(self) -> dict[str, str]:
         """Modes that start from the head of another mode -> that mode."""

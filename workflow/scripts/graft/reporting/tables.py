@@ -8,6 +8,7 @@ import pandas as pd
 
 from graft.core.assets import Asset
 from graft.core.files import atomic
+from graft.evaluation.failure import failed_runs
 from graft.evaluation.metrics import HEADINGS, METRICS, over_seeds
 from graft.reporting.pages import write_page
 
@@ -33,17 +34,22 @@ def summary_table(
     (text; "mean" for the mean row), `n`, `majority_baseline`, then for each metric `<metric>`,
     `<metric>_low`, `<metric>_high` and, in mean rows of two seeds or more, `<metric>_std`. A mean
     row's interval is the mode's own in `comparison` (see `compare.compare`), so only the metric
-    compared has one.
+    compared has one. `failed` is the reason why a run failed, and in mean rows how many did; it is
+    empty where none did.
     """
     rows = []
+    failures = comparison.get("failed", {}) if comparison else {}
     for mode, runs in metrics.items():
+        failed = failures.get(mode, {})
         for seed in sorted(runs):
             row = {"mode": mode, "seed": str(seed), **_shared(runs[seed])}
+            row["failed"] = failed.get(str(seed), "")
             for name in METRICS:
                 low, high = (runs[seed].get("intervals") or {}).get(name) or (None, None)
                 row |= _columns(name, runs[seed].get(name), low, high)
             rows.append(row)
         row = {"mode": mode, "seed": MEAN, **_shared(next(iter(runs.values())))}
+        row["failed"] = failed_runs(len(failed), len(runs)) if failed else ""
         for name, summed in over_seeds(list(runs.values())).items():
             compared = comparison is not None and comparison["metric"] == name
             interval = comparison["modes"].get(mode, {}) if comparison and compared else {}
@@ -51,7 +57,9 @@ def summary_table(
             row |= _columns(name, summed["mean"], *ends, summed["std"])
         rows.append(row)
     table = pd.DataFrame(rows)
-    return table.astype(dict.fromkeys(table.columns.drop(["mode", "seed", "n"]), "float64"))
+    return table.astype(
+        dict.fromkeys(table.columns.drop(["mode", "seed", "n", "failed"]), "float64")
+    )
 
 
 def _shared(run: Mapping) -> dict[str, Any]:
@@ -86,6 +94,7 @@ def write_summary(
             "mode": row["mode"],
             "seed": row["seed"],
             "mean": row["seed"] == MEAN,
+            "failed": row["failed"],
             "cells": [
                 _cell(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_std")))
                 for name in names
@@ -139,6 +148,9 @@ def _experiment(spec: Mapping, overview: Mapping, metrics: Sequence[str]) -> dic
         {
             "mode": row["mode"],
             "best": row["mode"] == spec["best_on_val"],
+            "failed": failed_runs(len(row["failed"]), len(row["test"][compared]["seeds"]))
+            if row["failed"]
+            else "",
             "cells": [
                 _validation_cell(row["val"][compared], row["test"][compared]["mean"]),
                 *(

@@ -15,7 +15,7 @@ from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions
 from graft.reporting import overview
-from graft.reporting.results import Record, Results
+from graft.reporting.results import Files, Record, Records, Results
 
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 TOLERANCE = 1e-9
@@ -124,24 +124,22 @@ def _recomputed(path: Path, record: Record) -> Iterator[str]:
         options = {key: settings[key] for key in ("resamples", "seed", "level")}
         again = metrics.measure(read_predictions(path.with_name("predictions.csv")), **options)
     elif path.name == "comparison.seal.json":
-        tables: dict = {}
-        for listed in map(Path, record["seal"]["recipe"]["inputs"]["predictions"]):
-            mode, seed, name = listed.parts[-3:]
-            if name == "predictions.csv":
-                table = read_predictions(path.parent / mode / seed / name)
-                tables.setdefault(mode, {})[int(seed)] = table
-        again = compare.compare(tables, **settings)
+        if "fits" not in record["seal"]["recipe"]["inputs"]:
+            raise GraftError(f"{path}: an older version of Graft made it. Run compare again.")
+        gathered = Results.gather(*_inputs(path, record))
+        failures = gathered.failures_by_mode(settings["metric"])
+        again = compare.compare(gathered.tables(), **settings, failures=failures)
     elif path.name == "overview.seal.json":
         again = overview.overview(
-            _overview_results(path, record), OverviewSettings.model_validate(settings)
+            overview.gather(*_inputs(path, record)), OverviewSettings.model_validate(settings)
         )
     for key, value in again.items():
         if not _close(value, record.get(key)):
             yield f"{path}: {key} differs from the value recomputed from the predictions."
 
 
-def _overview_results(path: Path, record: Record) -> dict[str, Results]:
-    """The results that an overview was made from, read again."""
+def _inputs(path: Path, record: Record) -> tuple[Files, Records]:
+    """The files that an artefact was made from, and their seals, read again."""
     results = path.parents[2]
     inputs, records = {}, {}
     for role, listed in record["seal"]["recipe"]["inputs"].items():
@@ -150,7 +148,7 @@ def _overview_results(path: Path, record: Record) -> dict[str, Results]:
         records[role], _ = seals.check(
             inputs[role], [file for file in files if seals.is_seal(file)]
         )
-    return overview.gather(inputs, records)
+    return inputs, records
 
 
 def _close(a: object, b: object) -> bool:

@@ -12,6 +12,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     style,
+    with_failures,
     wrapped,
     write_sentences,
 )
@@ -45,7 +46,9 @@ def mode_comparison(comparison: Mapping) -> Figure:
         ha="center",
         color=GREY,
     )
-    axes.set_yticks(range(len(modes)), modes)
+    failed = comparison["failed"]
+    labels = [with_failures(m, failed.get(m, {}), comparison["modes"][m]) for m in modes]
+    axes.set_yticks(range(len(modes)), labels)
     axes.set_ylim(-0.6, len(modes) - 0.4)
     axes.margins(x=0.08)
     estimates_axis(axes, comparison["metric"], comparison.get("level", 0.95))

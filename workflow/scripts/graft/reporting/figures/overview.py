@@ -17,6 +17,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     style,
+    with_failures,
     wrapped,
     write_number,
     write_sentences,
@@ -73,7 +74,7 @@ def overview_figure(overview: Mapping) -> Figure:
         for row in rows:
             position -= 1
             if "mode" in row:
-                ticks[position] = row["mode"]
+                ticks[position] = with_failures(row["mode"], row["failed"], row["test"][metric])
                 draw_estimate(axes, position, row["test"][metric], mode_colour(row["mode"]))
                 if (val := row["val"][metric]) is not None:
                     axes.plot(val, position, zorder=4, **BAR)

@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from graft.core.files import atomic
+from graft.evaluation.failure import failed_runs
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
@@ -138,6 +139,11 @@ def draw_estimate(axes: Axes, position: float, row: Mapping, colour: str) -> Non
         seeds, np.full(len(seeds), position - 0.24), "o", color=colour, alpha=0.6, markersize=4
     )
     write_number(axes, position, row["mean"], f"{100 * row['mean']:.1f} %")
+
+
+def with_failures(mode: str, failed: Mapping, row: Mapping) -> str:
+    """The label of a mode's row, with the number of its runs that failed, if any."""
+    return f"{mode}\n({failed_runs(len(failed), len(row['seeds']))} failed)" if failed else mode
 
 
 def write_sentences(figure: Figure, axes: Axes, sentences: Sequence[str]) -> None:

@@ -1,0 +1,134 @@
+"""Failed runs: those that did not train, so that their figures say nothing about their mode."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from graft.core.errors import GraftError
+
+_TOLERANCE = 1e-9
+_LOWER = "lower train.lr"
+
+
+class Failure(NamedTuple):
+    """Why a run failed, as a phrase such as "diverged at epoch 2", and what to do about it."""
+
+    reason: str
+    advice: str
+
+
+def failure(
+    metrics: Mapping,
+    history: pd.DataFrame,
+    *,
+    metric: str,
+    select: str,
+    best_epoch: int,
+    rebalanced: bool = False,
+) -> Failure | None:
+    """Why a run failed, or None if it did not.
+
+    `metrics` is what `metrics.classification_metrics` returns for the test rows, `metric` one of
+    BASELINES. `history` has a row per epoch with `epoch`, `train_loss` and `val_<metric>`; epoch 0,
+    if there is one, is the network before its first update. `best_epoch` is the epoch that is the
+    model and `select` the validation metric it was chosen by: `loss` is better when lower, any
+    other when higher. A run failed if, in this order,
+
+    - a training or validation loss is not finite;
+    - on test rows of two true classes or more, all predictions are of one class, or `metric` is not
+      above its `baseline`;
+    - the chosen epoch is worse than epoch 0 in val_<select>.
+
+    A run that was trained on `rebalanced` rows expects all classes equally often, so its accuracy
+    may be below the share of the commonest test class although it tells the classes apart: it is
+    judged by balanced accuracy where `metric` is accuracy.
+    """
+    if (epoch := diverged_at(history)) is not None:
+        return Failure(f"diverged at epoch {epoch}", _LOWER)
+    matrix = np.asarray(metrics["confusion_matrix"])
+    if is_judged(metrics):
+        answered = np.flatnonzero(matrix.sum(axis=0))
+        if len(answered) == 1:
+            name = metrics["classes"][answered[0]]
+            return Failure(f"constant predictions, all {name!r}", _LOWER)
+        judged = judged_by(metric, rebalanced=rebalanced)
+        value, base = metrics[judged], baseline(judged, matrix.sum(axis=1))
+        if value <= base + _TOLERANCE:
+            reason = (
+                f"test {judged.replace('_', ' ')} {_percent(value)}, not above the "
+                f"{_percent(base)} of {BASELINES[judged]}"
+            )
+            return Failure(reason, "change train.lr or raise train.epochs")
+    return _worse_than_its_start(history, select, best_epoch)
+
+
+BASELINES = {
+    "accuracy": "always answering the commonest class",
+    "balanced_accuracy": "guessing",
+}
+"""What each metric that runs are judged by reaches without looking at a picture, in words."""
+
+
+def baseline(metric: str, support: ArrayLike) -> float:
+    """What `metric`, one of BASELINES, reaches without looking at a picture.
+
+    `support` (K,) are the test rows of each class. It is the share of the commonest class for the
+    accuracy, and 1 / (number of classes that occur) for the balanced accuracy.
+    """
+    if metric not in BASELINES:
+        raise GraftError(
+            f"evaluate.metric: {metric!r} has no baseline. Choose one of {', '.join(BASELINES)}."
+        )
+    support = np.asarray(support)
+    if metric == "accuracy":
+        return float(support.max() / support.sum())
+    return 1 / np.count_nonzero(support)
+
+
+def judged_by(metric: str, *, rebalanced: bool) -> str:
+    """The metric that decides whether a run failed (see `failure`)."""
+    return "balanced_accuracy" if rebalanced and metric == "accuracy" else metric
+
+
+def failed_runs(failed: int, total: int) -> str:
+    """Such as "1 of 3 runs"."""
+    return f"{failed} of {total} run{'s' if total > 1 else ''}"
+
+
+def is_judged(metrics: Mapping) -> bool:
+    """Whether the test rows are of two classes or more: of one class, every answer may be right."""
+    return bool(np.count_nonzero(np.sum(metrics["confusion_matrix"], axis=1)) > 1)
+
+
+def diverged_at(history: pd.DataFrame) -> int | None:
+    """The first epoch with a training or validation loss that is not finite, or None.
+
+    Nothing is trained in epoch 0, so it has no training loss.
+    """
+    finite = np.isfinite(history["train_loss"]) | (history["epoch"] == 0)
+    if "val_loss" in history:
+        finite &= np.isfinite(history["val_loss"])
+    epochs = history["epoch"][~finite]
+    return int(epochs.iloc[0]) if len(epochs) else None
+
+
+def _worse_than_its_start(history: pd.DataFrame, select: str, best_epoch: int) -> Failure | None:
+    values = history.set_index("epoch")[f"val_{select}"]
+    if 0 not in values.index or best_epoch not in values.index:
+        return None
+    value, start = values[best_epoch], values[0]
+    if not (value > start if select == "loss" else value < start):
+        return None
+    ends = [f"{end:.3g}" if select == "loss" else _percent(end) for end in (value, start)]
+    reason = (
+        f"validation {select.replace('_', ' ')} {ends[0]} at epoch {best_epoch}, worse than the "
+        f"{ends[1]} before training"
+    )
+    return Failure(reason, _LOWER)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
