@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from probabilities import logs
 
 from graft.core import hdf5
 from graft.evaluation import metrics
@@ -24,7 +25,7 @@ def result(
     warm_up=None,
 ):
     """The results of one mode on four test rows."""
-    frame = predictions_frame(list("abcd"), list("wxyz"), true, confidences, ["n", "p"])
+    frame = predictions_frame(list("abcd"), list("wxyz"), true, logs(confidences), ["n", "p"])
     write_predictions(path, frame)
     history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
     history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
@@ -39,7 +40,7 @@ def result(
         "warm_up": warm_up,
         "seal": {"recipe": {"settings": settings}},
     }
-    measured = metrics.classification_metrics(true, confidences, ["n", "p"])
+    measured = metrics.classification_metrics(true, logs(confidences), ["n", "p"])
     run = (mode, 0)
     return Results({run: fit}, {run: history}, {run: measured}, {run: path}, {})
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from probabilities import logs
 
 from graft.core import files
 from graft.core.errors import GraftError
@@ -23,7 +24,7 @@ def _table(right, *, true=None, groups=None):
     groups = np.arange(n) if groups is None else groups
     confidences = 0.1 + 0.8 * np.eye(2)[np.where(right, true, 1 - true)]
     names = [f"s{row:04d}" for row in range(n)]
-    return predictions_frame(names, groups, true, confidences, ["f", "m"])
+    return predictions_frame(names, groups, true, np.log(confidences), ["f", "m"])
 
 
 def test_golden_values_of_a_small_comparison(tmp_path):
@@ -166,7 +167,9 @@ def test_balanced_accuracy_of_resamples_is_the_weighted_one():
     tally = compare._Tally(right[None], true, groups)
     weights = rng.integers(0, 3, (12, 30)).astype(np.int32)
     confidences = np.eye(3)[np.where(right, true, (true + 1) % 3)]
-    expected = metrics.weighted_metrics(true, confidences, weights[groups])["balanced_accuracy"]
+    expected = metrics.weighted_metrics(true, logs(confidences), weights[groups])[
+        "balanced_accuracy"
+    ]
     np.testing.assert_allclose(tally.metric(weights)[0], expected)
 
 
@@ -223,7 +226,7 @@ def test_a_failed_run_is_no_evidence(tmp_path):
         (lambda f: f.assign(group="x"), "sample s0000 another group"),
         (lambda f: f.assign(true="m"), "sample s0000 another true"),
         (
-            lambda f: f.rename(columns={"confidence_m": "confidence_x"}).replace("m", "x"),
+            lambda f: f.rename(columns=lambda c: c.replace("_m", "_x")).replace("m", "x"),
             "other classes",
         ),
     ],

@@ -12,7 +12,7 @@ from graft.evaluation.metrics import classification_metrics
 def _measured(true, predicted, count=2):
     confidences = 0.1 / (count - 1) + (0.9 - 0.1 / (count - 1)) * np.eye(count)[predicted]
     names = ["f", "m", "x"][:count]
-    return classification_metrics(np.asarray(true), confidences, names)
+    return classification_metrics(np.asarray(true), np.log(confidences), names)
 
 
 def _history(**columns):

@@ -5,19 +5,30 @@ import time
 
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from probabilities import logs
 
 from graft.core import files
 from graft.core.errors import GraftError
 from graft.evaluation import bootstrap, metrics
-from graft.evaluation.predictions import predictions_frame, read_predictions, unpack_predictions
+from graft.evaluation.predictions import (
+    predictions_frame,
+    read_predictions,
+    unpack_predictions,
+    write_predictions,
+)
+
+
+def measured(true, confidences, classes):
+    return metrics.classification_metrics(np.asarray(true), logs(confidences), classes)
 
 
 def intervals(true, confidences, groups, *, resamples=1000, seed=0, level=0.95):
     return metrics.bootstrap_intervals(
-        true, confidences, groups, resamples=resamples, seed=seed, level=level
+        true, logs(confidences), groups, resamples=resamples, seed=seed, level=level
     )
 
 
@@ -37,9 +48,7 @@ def test_golden_values_of_a_binary_test_set():
     # Positives (male) are rows 0, 1, 2 with confidences .9, .6, .3; negatives .6 and .2.
     male = np.array([0.9, 0.6, 0.3, 0.6, 0.2])
     true = np.array([1, 1, 1, 0, 0])
-    found = metrics.classification_metrics(
-        true, np.column_stack([1 - male, male]), ["female", "male"]
-    )
+    found = measured(true, np.column_stack([1 - male, male]), ["female", "male"])
 
     assert found["confusion_matrix"] == [[1, 1], [1, 2]]
     assert found["n"] == 5
@@ -60,7 +69,7 @@ def test_golden_values_of_a_binary_test_set():
 def test_several_classes_are_ranked_one_against_the_rest():
     # Class c never occurs, so a and b alone have an AUROC; both are separated perfectly.
     confidences = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
-    found = metrics.classification_metrics(np.array([0, 0, 1, 1]), confidences, list("abc"))
+    found = measured([0, 0, 1, 1], confidences, list("abc"))
     assert found["accuracy"] == 3 / 4
     assert found["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
     # c was predicted, so it counts, with a precision and a recall of 0.
@@ -72,7 +81,7 @@ def test_several_classes_are_ranked_one_against_the_rest():
 
 def test_what_cannot_be_computed_is_null_and_the_rest_is_strict_json(tmp_path):
     confidences = np.array([[0.4, 0.6], [1.0, 0.0]], np.float32)
-    found = metrics.classification_metrics(np.array([1, 1]), confidences, ["f", "m"])
+    found = measured([1, 1], confidences, ["f", "m"])
     assert found["auroc"] is None
     assert found["average_precision"] is None
     assert found["balanced_accuracy"] == 1 / 2
@@ -83,6 +92,42 @@ def test_what_cannot_be_computed_is_null_and_the_rest_is_strict_json(tmp_path):
     files.write_json(tmp_path / "metrics.json", found | {"seeds": metrics.over_seeds([found])})
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("scale", [1, 30])
+def test_rows_are_ranked_by_their_logits_where_the_softmax_is_saturated(tmp_path, classes, scale):
+    rng = np.random.default_rng(classes)
+    true = rng.integers(0, classes, 500)
+    logits = rng.normal(size=(500, classes))
+    logits[np.arange(500), true] += 1
+    logits = (scale * logits).astype(np.float32)
+    single = scipy.special.softmax(logits, axis=1)
+    assert scale == 1 or np.mean((single == 0) | (single == 1)) > 0.1
+    others = np.stack(
+        [scipy.special.logsumexp(np.delete(logits, k, 1).astype(float), 1) for k in range(classes)]
+    )
+    margins = logits - others.T
+    names = [str(k) for k in range(classes)]
+    rows = [f"s{row}" for row in range(500)]
+    frame = predictions_frame(rows, rows, true, logits, names)
+    write_predictions(tmp_path / "p.csv", frame)
+    read = unpack_predictions(read_predictions(tmp_path / "p.csv"))
+    np.testing.assert_array_equal(read.log_probabilities, frame.filter(like="logp_").to_numpy())
+    np.testing.assert_allclose(metrics.margins(read.log_probabilities), margins, rtol=1e-9)
+    found = metrics.classification_metrics(true, read.log_probabilities, names)
+    ranked = [1] if classes == 2 else range(classes)
+    for name, score in (
+        ("auroc", sklearn.metrics.roc_auc_score),
+        ("average_precision", sklearn.metrics.average_precision_score),
+    ):
+        # To the last digits: one pair of rows in another order is 1 in 62,500 at least.
+        wanted = np.mean([score(true == k, margins[:, k]) for k in ranked])
+        assert found[name] == pytest.approx(wanted, abs=1e-12)
+        rounded = np.mean([score(true == k, single[:, k]) for k in ranked])
+        assert scale == 1 or abs(found[name] - rounded) > 1e-4
+    wanted = -scipy.special.log_softmax(logits.astype(float), axis=1)[np.arange(500), true].mean()
+    assert found["log_loss"] == pytest.approx(wanted)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([2, 3, 7]), st.integers(2, 60))
 def test_weighted_metrics_are_scikit_learns_on_repeated_rows(seed, classes, n):
@@ -90,12 +135,10 @@ def test_weighted_metrics_are_scikit_learns_on_repeated_rows(seed, classes, n):
     true, confidences, _ = _random(rng, n, classes, 5)
     weights = rng.integers(0, 3, (n, 4)).astype(np.int32)
     weights[rng.integers(n)] = 1  # no column is empty
-    found = metrics.weighted_metrics(true, confidences, weights)
+    found = metrics.weighted_metrics(true, logs(confidences), weights)
     for column, weight in enumerate(weights.T):
         rows = np.repeat(np.arange(n), weight)
-        expected = metrics.classification_metrics(
-            true[rows], confidences[rows], [str(k) for k in range(classes)]
-        )
+        expected = measured(true[rows], confidences[rows], [str(k) for k in range(classes)])
         for name in metrics.METRICS:
             wanted = math.nan if expected[name] is None else expected[name]
             assert found[name][column] == pytest.approx(wanted, nan_ok=True), name
@@ -186,10 +229,12 @@ def test_predictions_survive_the_csv(tmp_path):
     classes = ["01", "None", "1,0"]
     true = np.array([1, 0, 2])
     confidences = np.array([[0.1, 0.7, 0.2], [0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]])
-    frame = predictions_frame(["007", "b", "NA"], ["1", "1", "nan"], true, confidences, classes)
+    logits = np.log(confidences) + [[300], [0], [-20]]  # of which the softmax knows nothing
+    frame = predictions_frame(["007", "b", "NA"], ["1", "1", "nan"], true, logits, classes)
     assert list(frame.columns) == [
         *("sample_id", "group", "true", "predicted"),
         *("confidence_01", "confidence_None", "confidence_1,0"),
+        *("logp_01", "logp_None", "logp_1,0"),
     ]
     frame.to_csv(tmp_path / "predictions.csv", index=False)
     found = unpack_predictions(read_predictions(tmp_path / "predictions.csv"))
@@ -197,7 +242,9 @@ def test_predictions_survive_the_csv(tmp_path):
     assert found.sample_id.tolist() == ["007", "b", "NA"]
     assert found.group.tolist() == ["1", "1", "nan"]
     assert found.true.tolist() == [1, 0, 2]
-    np.testing.assert_array_equal(found.confidences, confidences)
+    np.testing.assert_allclose(found.confidences, confidences, rtol=1e-12)
+    columns = [f"logp_{name}" for name in classes]
+    np.testing.assert_array_equal(found.log_probabilities, frame[columns].to_numpy())
 
 
 def test_class_indices_are_understood_too():
@@ -216,27 +263,36 @@ def test_class_indices_are_understood_too():
         (lambda f: f.assign(sample_id="same"), "stands on two rows"),
         (lambda f: f.assign(predicted="f"), "sample a is predicted 'f'"),
         (lambda f: f.assign(group=""), "no group"),
-        (lambda f: f.assign(confidence_m=0.9), "summing to 1"),
-        (lambda f: f.assign(confidence_m=np.nan), "diverged"),
+        (lambda f: f.drop(columns="logp_m"), "lacks the column.* logp_m"),
+        (lambda f: f.assign(confidence_m=0.9), "sample a has a confidence that is not that of"),
+        (lambda f: f.assign(confidence_m=np.nan), "not that of its logp_ column"),
+        (lambda f: f.assign(logp_m=-0.1), "each row's probabilities sum to 1"),
+        (lambda f: f.assign(logp_m=np.nan), "diverged"),
+        (lambda f: f.assign(logp_m="much"), "not a number"),
         (lambda f: f.assign(confidence_m="much"), "not a number"),
         (lambda f: f[:0], "at least one test row"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_sentence(change, words):
-    frame = predictions_frame(["a", "b"], ["a", "b"], np.array([1, 0]), 1 - np.eye(2), ["f", "m"])
+    logits = 5 * (1 - np.eye(2))
+    frame = predictions_frame(["a", "b"], ["a", "b"], np.array([1, 0]), logits, ["f", "m"])
     unpack_predictions(frame)
     with pytest.raises(GraftError, match=f"^runs/p.csv.*{words}"):
         unpack_predictions(change(frame), "runs/p.csv")
 
 
 def test_bad_arrays_are_refused():
-    good = np.full((2, 2), 0.5)
+    good = np.log(np.full((2, 2), 0.5))
     with pytest.raises(GraftError, match="3 groups for 2 rows"):
-        intervals([0, 1], good, [1, 2, 3])
-    with pytest.raises(GraftError, match="2 confidences per row for 3 classes"):
+        intervals([0, 1], np.exp(good), [1, 2, 3])
+    with pytest.raises(GraftError, match="2 log-probabilities per row for 3 classes"):
         metrics.classification_metrics([0, 1], good, list("abc"))
     with pytest.raises(GraftError, match="labels run from 0 to 2"):
         metrics.classification_metrics([0, 2], good, list("ab"))
+    with pytest.raises(GraftError, match="must not be positive"):
+        metrics.classification_metrics([0, 1], [[1.0, -20.0], [0.0, -20.0]], list("ab"))
+    with pytest.raises(GraftError, match="not a number; the model has probably diverged"):
+        predictions_frame(["a"], ["a"], [0], [[np.inf, 0]], ["f", "m"])
     with pytest.raises(GraftError, match="class indices"):
         metrics.classification_metrics([0.0, 1.0], good, list("ab"))
     with pytest.raises(GraftError, match="cannot be read"):

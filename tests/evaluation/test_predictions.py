@@ -1,5 +1,7 @@
 """inference.txt: confidences and the true class, as the neon course writes them."""
 
+from probabilities import logs
+
 from graft.evaluation.predictions import (
     predictions_frame,
     read_predictions,
@@ -10,7 +12,9 @@ from graft.evaluation.predictions import (
 
 def test_inference_lists_confidences_and_the_true_class_in_the_rows_order(tmp_path):
     confidences = [[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3], [1e-9, 0, 1]]
-    frame = predictions_frame(list("xyz"), list("ggg"), [1, 0, 2], confidences, ["b", "a", "01"])
+    frame = predictions_frame(
+        list("xyz"), list("ggg"), [1, 0, 2], logs(confidences), ["b", "a", "01"]
+    )
     write_predictions(tmp_path / "predictions.csv", frame)
     written = read_predictions(tmp_path / "predictions.csv")
     write_inference(tmp_path / "inference.txt", written)

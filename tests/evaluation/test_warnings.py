@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from probabilities import logs
 
 from graft.core.errors import GraftError
 from graft.evaluation import metrics
@@ -57,7 +58,7 @@ def test_a_metric_that_was_not_recorded_is_refused():
 
 def _measured(confidences, true, classes=None):
     classes = classes or [f"c{k}" for k in range(np.shape(confidences)[1])]
-    return metrics.classification_metrics(true, confidences, classes)
+    return metrics.classification_metrics(true, logs(confidences), classes)
 
 
 def _training(losses, accuracies, rate=0.01):

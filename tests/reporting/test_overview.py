@@ -10,6 +10,7 @@ import pytest
 import sklearn.metrics
 from conftest import SHIPPED, TRAIN
 from matplotlib.text import Text
+from probabilities import logs
 from project import Project, planned
 
 from graft.config import stages
@@ -36,7 +37,7 @@ def predictions(right, *, names="s", classes=("f", "m")):
     """Ten test rows, the first `right` of them answered rightly."""
     answers = np.where(np.arange(10) < right, TRUE, 1 - TRUE)
     ids = [f"{names}{row}" for row in range(10)]
-    return predictions_frame(ids, ids, TRUE, 0.1 + 0.8 * np.eye(2)[answers], list(classes))
+    return predictions_frame(ids, ids, TRUE, logs(0.1 + 0.8 * np.eye(2)[answers]), list(classes))
 
 
 def experiment(folder, name, modes, *, names="s", train=None):

@@ -65,7 +65,7 @@ def compare(
     # Accuracy is balanced accuracy with all rows in one class.
     classes = first.true if metric == "balanced_accuracy" else np.zeros_like(first.true)
     runs = [(m, s) for m in modes for s in sorted(predictions[m])]
-    hits = np.array([aligned[run].true == aligned[run].confidences.argmax(1) for run in runs])
+    hits = np.array([aligned[run].true == aligned[run].predicted for run in runs])
     tally = _Tally(hits, classes, codes)
     index = {s: position for position, s in enumerate(seeds)}
     ran = np.zeros((len(modes), len(seeds)), bool)
@@ -252,7 +252,7 @@ def _align(
                 sample_id=run.sample_id[order],
                 group=run.group[order],
                 true=run.true[order],
-                confidences=run.confidences[order],
+                log_probabilities=run.log_probabilities[order],
             )
             if reference is None:
                 reference, first = run, f"mode {mode!r}, seed {s}"

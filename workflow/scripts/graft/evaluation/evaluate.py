@@ -19,7 +19,7 @@ from graft.training.batches import Batches
 def predict(
     model: Path, parts: Sequence[Path], *, device: str, precision: str, threads: int
 ) -> pd.DataFrame:
-    """Predictions for packs or features at the model's cut (see `predictions.frame_of`)."""
+    """Predictions for packs or features at the model's cut, a `predictions.predictions_frame`."""
     torch.set_num_threads(threads)
     network, description = load_network(model)
     rows = open_parts(parts)
@@ -35,7 +35,6 @@ def predict(
         device=device,
     )
     logits = loop.logits(network.to(device), batches, precision)
-    confidences = logits.double().softmax(1).numpy()
     return predictions_frame(
-        rows.sample_ids, rows.groups, np.asarray(rows.labels), confidences, rows.classes
+        rows.sample_ids, rows.groups, np.asarray(rows.labels), logits.numpy(), rows.classes
     )

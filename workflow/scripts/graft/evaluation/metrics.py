@@ -11,6 +11,7 @@ import pandas as pd
 import sklearn.metrics
 from numpy.typing import ArrayLike
 from scipy import sparse
+from scipy.special import logsumexp
 
 from graft.core.errors import GraftError
 from graft.core.files import JsonValue
@@ -33,30 +34,31 @@ METRICS = tuple(HEADINGS)
 
 
 def classification_metrics(
-    true: ArrayLike, confidences: ArrayLike, classes: Sequence[str]
+    true: ArrayLike, log_probabilities: ArrayLike, classes: Sequence[str]
 ) -> dict[str, JsonValue]:
     """The metrics of one run on its test rows, as JSON-safe values.
 
-    `true` is int (n,), the index of each row's class; `confidences` is float (n, K), softmax
-    probabilities; the prediction is the most confident class. Returns METRICS (floats) and
-    `majority_baseline` (the share of the commonest class among these rows), `confusion_matrix`
+    `true` is int (n,), the index of each row's class; `log_probabilities` is float (n, K), the
+    log-softmax of the logits; the prediction is the most confident class. Returns METRICS (floats)
+    and `majority_baseline` (the share of the commonest class among these rows), `confusion_matrix`
     (K lists of K counts, rows are the true class), `n` and `classes`.
 
     Macro precision, recall and F1 are means over the classes that occur among the true or the
     predicted ones, with 0 for an undefined ratio; balanced accuracy is the mean recall of the
     true ones. AUROC and average precision are those of the second class for K = 2, else the
     mean one-versus-rest value of the classes with both positives and negatives, and None where
-    there is no such class. Raises GraftError for no rows, labels outside 0..K-1 or confidences
-    that are not probabilities.
+    there is no such class; rows are ranked by `margins`. The log loss is the mean negative
+    log-likelihood of the true class. Raises GraftError for no rows, labels outside 0..K-1 or
+    scores that are not log-probabilities.
     """
-    true, confidences = check_arrays(true, confidences)
-    count = confidences.shape[1]
+    true, log_probabilities = check_arrays(true, log_probabilities)
+    count = log_probabilities.shape[1]
     if len(classes) != count:
         raise GraftError(
-            f"predictions: {count} confidences per row for {len(classes)} classes. Evaluate with "
-            "the classes that the model was trained on."
+            f"predictions: {count} log-probabilities per row for {len(classes)} classes. Evaluate "
+            "with the classes that the model was trained on."
         )
-    predicted = confidences.argmax(axis=1)
+    predicted, scores = log_probabilities.argmax(axis=1), margins(log_probabilities)
     # The balanced accuracy; scikit-learn's own warns of classes that are predicted but never true.
     balanced = sklearn.metrics.recall_score(
         true, predicted, labels=np.unique(true), average="macro"
@@ -66,14 +68,13 @@ def classification_metrics(
     )
     ranked = [
         (
-            sklearn.metrics.roc_auc_score(true == k, confidences[:, k]),
-            sklearn.metrics.average_precision_score(true == k, confidences[:, k]),
+            sklearn.metrics.roc_auc_score(true == k, scores[:, k]),
+            sklearn.metrics.average_precision_score(true == k, scores[:, k]),
         )
         for k in _ranked_classes(count)
         if 0 < np.count_nonzero(true == k) < len(true)
     ]
     auroc, average_precision = np.mean(ranked, axis=0) if ranked else (None, None)
-    normalised = confidences / confidences.sum(axis=1, keepdims=True)
     values = {
         "accuracy": sklearn.metrics.accuracy_score(true, predicted),
         "balanced_accuracy": balanced,
@@ -82,7 +83,7 @@ def classification_metrics(
         "macro_f1": f1,
         "auroc": auroc,
         "average_precision": average_precision,
-        "log_loss": sklearn.metrics.log_loss(true, normalised, labels=np.arange(count)),
+        "log_loss": _row_log_loss(true, log_probabilities).mean(),
         "majority_baseline": np.bincount(true).max() / len(true),
     }
     matrix = sklearn.metrics.confusion_matrix(true, predicted, labels=np.arange(count))
@@ -95,15 +96,15 @@ def classification_metrics(
 
 
 def weighted_metrics(
-    true: np.ndarray, confidences: np.ndarray, weights: np.ndarray
+    true: np.ndarray, log_probabilities: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """METRICS of many weightings of the same rows: metric -> (R,), NaN where undefined.
 
-    `true` int (n,), `confidences` float (n, K), `weights` (n, R) >= 0, one column per
+    `true` int (n,), `log_probabilities` float (n, K), `weights` (n, R) >= 0, one column per
     weighting. Equal to scikit-learn's on rows repeated as often as their weight says.
     """
-    count = confidences.shape[1]
-    predicted = confidences.argmax(axis=1)
+    count = log_probabilities.shape[1]
+    predicted, scores = log_probabilities.argmax(axis=1), margins(log_probabilities)
     rows = np.arange(len(true))
     hit = true == predicted
     # Sparse, so that neither many classes nor many rows make a dense table of rows by classes.
@@ -116,7 +117,7 @@ def weighted_metrics(
     occurs = ((support + chosen) > 0).sum(axis=0)
     ranked = np.array(
         [
-            weighted_ranking(confidences[:, k], true == k, weights)
+            weighted_ranking(scores[:, k], true == k, weights)
             for k in _ranked_classes(count)
             if 0 < np.count_nonzero(true == k) < len(true)
         ]
@@ -132,8 +133,24 @@ def weighted_metrics(
         "macro_f1": f1.sum(axis=0) / occurs,
         "auroc": auroc,
         "average_precision": average_precision,
-        "log_loss": _row_log_loss(true, confidences) @ weights / total,
+        "log_loss": _row_log_loss(true, log_probabilities) @ weights / total,
     }
+
+
+def margins(log_probabilities: np.ndarray) -> np.ndarray:
+    """log p_k - log(1 - p_k) of each class k: float64 (n, K), the order of p_k without its ties.
+
+    `log_probabilities` is float (n, K). Many probabilities of a confident network are exactly 0 or
+    1 and would tie. Where p_k > 0.5, 1 - p_k may have lost all its digits and is summed from the
+    probabilities of the other classes.
+    """
+    probabilities = np.exp(log_probabilities)
+    rows, top = np.nonzero(probabilities > 0.5)  # one class of a row at most
+    others = log_probabilities[rows]
+    others[np.arange(len(rows)), top] = -np.inf
+    rest = np.log1p(-np.minimum(probabilities, 0.5))
+    rest[rows, top] = logsumexp(others, axis=1)
+    return log_probabilities - rest
 
 
 def weighted_ranking(
@@ -175,16 +192,21 @@ def measure(
     """All metrics of a predictions table, with their intervals under `intervals`."""
     rows = unpack_predictions(frame)
     return {
-        **classification_metrics(rows.true, rows.confidences, rows.classes),
+        **classification_metrics(rows.true, rows.log_probabilities, rows.classes),
         "intervals": bootstrap_intervals(
-            rows.true, rows.confidences, rows.group, resamples=resamples, seed=seed, level=level
+            rows.true,
+            rows.log_probabilities,
+            rows.group,
+            resamples=resamples,
+            seed=seed,
+            level=level,
         ),
     }
 
 
 def bootstrap_intervals(
     true: ArrayLike,
-    confidences: ArrayLike,
+    log_probabilities: ArrayLike,
     groups: ArrayLike,
     *,
     resamples: int,
@@ -193,9 +215,10 @@ def bootstrap_intervals(
 ) -> dict[str, list[float] | None]:
     """Intervals of METRICS by the cluster bootstrap (see `bootstrap.intervals`).
 
-    `true` int (n,), `confidences` float (n, K), `groups` (n,). All are None with one group only.
+    `true` int (n,), `log_probabilities` float (n, K), `groups` (n,). All are None with one group
+    only.
     """
-    true, confidences = check_arrays(true, confidences)
+    true, log_probabilities = check_arrays(true, log_probabilities)
     groups = np.asarray(groups)
     if len(groups) != len(true):
         raise GraftError(
@@ -203,7 +226,7 @@ def bootstrap_intervals(
         )
 
     def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return weighted_metrics(true, confidences, weights)
+        return weighted_metrics(true, log_probabilities, weights)
 
     intervals = bootstrap.intervals(weighted, groups, resamples=resamples, seed=seed, level=level)
     return intervals or dict.fromkeys(METRICS)
@@ -241,8 +264,6 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
-def _row_log_loss(true: np.ndarray, confidences: np.ndarray) -> np.ndarray:
-    """(n,) minus the log of the true class's probability, clipped as scikit-learn does."""
-    share = confidences[np.arange(len(true)), true] / confidences.sum(axis=1)
-    tiny = np.finfo(np.float64).eps
-    return -np.log(np.clip(share, tiny, 1 - tiny))
+def _row_log_loss(true: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
+    """(n,) minus the log of the true class's probability."""
+    return -log_probabilities[np.arange(len(true)), true]

@@ -1,7 +1,9 @@
 """predictions.csv: one row per test sample, with its true class and the confidence in each class.
 
-Columns: `sample_id`, `group`, `true` and `predicted` (class names), then `confidence_<class>` for
-each class, in class order.
+Columns: `sample_id`, `group`, `true` and `predicted` (class names), then for each class, in class
+order, `confidence_<class>`, its probability, and after those `logp_<class>`, the logarithm of it.
+A probability near 1 has few digits left and one below 1e-308 none: its logarithm tells rows apart
+that are both 1.
 """
 
 import os
@@ -12,14 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import log_softmax
 
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 
-PREFIX = "confidence_"
+PREFIX, LOG_PREFIX = "confidence_", "logp_"
 MIN_CLASSES = 2
-_SUM_TOLERANCE = 1e-3
-_TIE_TOLERANCE = 1e-6
+_SUM_TOLERANCE = 1e-5
+_TOLERANCE = 1e-6
 
 
 class Predictions(NamedTuple):
@@ -28,34 +31,51 @@ class Predictions(NamedTuple):
     sample_id: np.ndarray  # (n,) str
     group: np.ndarray  # (n,) str
     true: np.ndarray  # (n,) int64, index into `classes`
-    confidences: np.ndarray  # (n, K) float64, rows sum to 1
+    log_probabilities: np.ndarray  # (n, K) float64 <= 0, finite
     classes: list[str]  # K names
+
+    @property
+    def confidences(self) -> np.ndarray:
+        """float64 (n, K) in 0..1, rows sum to 1."""
+        return np.exp(self.log_probabilities)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int64 (n,), the most confident class, index into `classes`."""
+        return self.log_probabilities.argmax(axis=1)
 
 
 def predictions_frame(
     sample_id: ArrayLike,
     group: ArrayLike,
     true: ArrayLike,
-    confidences: ArrayLike,
+    logits: ArrayLike,
     classes: Sequence[str],
 ) -> pd.DataFrame:
     """The table that predictions.csv holds, one row per test sample.
 
-    `true` is int (n,), `confidences` float (n, K). The columns are `sample_id`, `group`, `true`
-    and `predicted` (class names) and one `confidence_<class>` per class, in class order.
+    `true` is int (n,), `logits` float (n, K): logits, or log-probabilities, of which they are a
+    case. Raises GraftError as `check_arrays` does.
     """
-    true, confidences = check_arrays(true, confidences)
+    logits = np.asarray(logits, np.float64)
+    # The log-softmax would spread one infinity over its row, with warnings.
+    log_probabilities = log_softmax(np.where(np.isfinite(logits), logits, np.nan), axis=-1)
+    true, log_probabilities = check_arrays(true, log_probabilities)
     names = np.asarray(classes, dtype=object)
     frame = pd.DataFrame(
         {
             "sample_id": np.asarray(sample_id).astype(str),
             "group": np.asarray(group).astype(str),
             "true": names[true],
-            "predicted": names[confidences.argmax(axis=1)],
+            "predicted": names[log_probabilities.argmax(axis=1)],
         }
     )
-    scores = pd.DataFrame(confidences, columns=[f"{PREFIX}{name}" for name in classes])
-    return pd.concat([frame, scores], axis=1)
+    scores = {PREFIX: np.exp(log_probabilities), LOG_PREFIX: log_probabilities}
+    tables = [
+        pd.DataFrame(values, columns=[f"{prefix}{name}" for name in classes])
+        for prefix, values in scores.items()
+    ]
+    return pd.concat([frame, *tables], axis=1)
 
 
 def write_predictions(path: str | os.PathLike, frame: pd.DataFrame) -> None:
@@ -94,10 +114,13 @@ def unpack_predictions(frame: pd.DataFrame, name: str = "predictions.csv") -> Pr
 
     `true` and `predicted` hold class names; integers that are no class names are taken as
     class indices. Raises GraftError where a column is missing, a label is unknown, a sample
-    stands twice or `predicted` is not the class of the highest confidence.
+    stands twice, confidences are not those of the log-probabilities, or `predicted` is not the
+    class of the highest.
     """
     missing = {"sample_id", "group", "true", "predicted"} - set(frame.columns)
     columns = [column for column in frame.columns if str(column).startswith(PREFIX)]
+    logs = [LOG_PREFIX + column.removeprefix(PREFIX) for column in columns]
+    missing |= set(logs) - set(frame.columns)
     if missing or len(columns) < MIN_CLASSES:
         lacks = ", ".join(sorted(missing)) or "confidence_<class> for two classes or more"
         raise GraftError(f"{name}: lacks the column(s) {lacks}; make it again with evaluate.")
@@ -109,7 +132,8 @@ def unpack_predictions(frame: pd.DataFrame, name: str = "predictions.csv") -> Pr
     if (group == "").any():
         raise GraftError(f"{name}: a row has no group; make it again with evaluate.")
     try:
-        scores = frame[columns].to_numpy(dtype=np.float64)
+        confidences = frame[columns].to_numpy(dtype=np.float64)
+        scores = frame[logs].to_numpy(dtype=np.float64)
     except ValueError as error:
         raise GraftError(
             f"{name}: a confidence is not a number ({error}); make it again with evaluate."
@@ -117,8 +141,14 @@ def unpack_predictions(frame: pd.DataFrame, name: str = "predictions.csv") -> Pr
     true = _class_indices(frame["true"], classes, f"{name}, column true")
     predicted = _class_indices(frame["predicted"], classes, f"{name}, column predicted")
     true, scores = check_arrays(true, scores, name)
+    agree = np.isclose(confidences, np.exp(scores), rtol=0, atol=_TOLERANCE).all(axis=1)
+    if not agree.all():
+        raise GraftError(
+            f"{name}: sample {sample_id[np.argmin(agree)]} has a confidence that is not that of "
+            f"its {LOG_PREFIX} column; make it again with evaluate."
+        )
     chosen = scores[np.arange(len(scores)), predicted]
-    if (chosen < scores.max(axis=1) - _TIE_TOLERANCE).any():
+    if (chosen < scores.max(axis=1) - _TOLERANCE).any():
         row = int(np.argmax(scores.max(axis=1) - chosen))
         raise GraftError(
             f"{name}: sample {sample_id[row]} is predicted {classes[predicted[row]]!r}, which is "
@@ -143,33 +173,33 @@ def _class_indices(column: pd.Series, classes: list[str], where: str) -> np.ndar
 
 
 def check_arrays(
-    true: ArrayLike, confidences: ArrayLike, name: str = "predictions"
+    true: ArrayLike, log_probabilities: ArrayLike, name: str = "predictions"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`true` as int64 (n,) and `confidences` as float64 (n, K); GraftError if they are unusable."""
+    """`true` as int64 (n,) and `log_probabilities` as float64 (n, K); GraftError if unusable."""
     true = np.asarray(true)
-    confidences = np.asarray(confidences, dtype=np.float64)
-    shaped = true.ndim == 1 and true.shape == confidences.shape[:-1]
-    if not shaped or not len(true) or confidences.shape[1] < MIN_CLASSES:
+    scores = np.asarray(log_probabilities, dtype=np.float64)
+    shaped = true.ndim == 1 and true.shape == scores.shape[:-1]
+    if not shaped or not len(true) or scores.shape[1] < MIN_CLASSES:
         raise GraftError(
-            f"{name}: {true.shape} labels and {confidences.shape} confidences; there must be at "
-            "least one test row, and one confidence per row and class."
+            f"{name}: {true.shape} labels and {scores.shape} log-probabilities; there must be at "
+            "least one test row, and one log-probability per row and class."
         )
     if not np.issubdtype(true.dtype, np.integer):
         raise GraftError(f"{name}: the labels are {true.dtype}; give class indices (integers).")
-    if true.min() < 0 or true.max() >= confidences.shape[1]:
+    if true.min() < 0 or true.max() >= scores.shape[1]:
         raise GraftError(
             f"{name}: labels run from {true.min()} to {true.max()}, but there are "
-            f"{confidences.shape[1]} classes; labels must index the classes."
+            f"{scores.shape[1]} classes; labels must index the classes."
         )
-    if not np.isfinite(confidences).all():
-        row = int(np.argmin(np.isfinite(confidences).all(axis=1)))
+    if not np.isfinite(scores).all():
+        row = int(np.argmin(np.isfinite(scores).all(axis=1)))
         raise GraftError(
-            f"{name}: row {row} has a confidence that is not a number; the model has probably "
+            f"{name}: row {row} has a log-probability that is not a number; the model has probably "
             "diverged, so train it with a lower learning rate."
         )
-    if confidences.min() < 0 or abs(confidences.sum(axis=1) - 1).max() > _SUM_TOLERANCE:
+    if scores.max() > _TOLERANCE or abs(np.exp(scores).sum(axis=1) - 1).max() > _SUM_TOLERANCE:
         raise GraftError(
-            f"{name}: confidences must be probabilities, none negative and each row summing to "
-            "1; pass the softmax of the logits."
+            f"{name}: log-probabilities must not be positive and each row's probabilities sum to "
+            "1; pass the log-softmax of the logits."
         )
-    return true.astype(np.int64), confidences
+    return true.astype(np.int64), scores

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from graft.evaluation.predictions import read_predictions
+from graft.evaluation.predictions import PREFIX, read_predictions
 from graft.images.packs import open_parts
 from graft.reporting.figures.contact_sheet import contact_sheet
 from graft.reporting.figures.style import message
@@ -21,7 +21,7 @@ def draw(results: Results) -> Figure:
     pictures, titles = [], []
     for mode in results.modes:
         table = read_predictions(next(iter(results.of(mode, results.predictions).values())))
-        confidence = table.filter(like="confidence_").max(axis=1)
+        confidence = table.filter(regex=f"^{PREFIX}").max(axis=1)
         answers = table[["sample_id", "true", "predicted"]].assign(confidence=confidence)
         wrong = answers[table["true"] != table["predicted"]]
         for values in wrong.nlargest(MISTAKES, "confidence").to_numpy():
