@@ -66,6 +66,41 @@ def test_golden_values_of_a_binary_test_set():
     assert found["log_loss"] == pytest.approx(-math.log(0.9 * 0.6 * 0.3 * 0.4 * 0.8) / 5)
 
 
+def test_golden_values_of_calibration():
+    # Confidences .9 (right), .92 (wrong), .62 (right), .58 (wrong). Of the bins of 1/15, .9 and .92
+    # are in (.867, .933], .62 in (.6, .667] and .58 in (.533, .6].
+    top = np.array([0.9, 0.92, 0.62, 0.58])
+    true = np.array([0, 1, 0, 1])
+    found = measured(true, np.column_stack([top, 1 - top]), ["f", "m"])
+    assert found["ece"] == pytest.approx((abs(1 - 0.9 - 0.92) + 0.38 + 0.58) / 4)
+    squares = np.square([0.1, 0.92, 0.38, 0.58])
+    assert found["brier"] == pytest.approx(2 * squares.mean())
+    assert found["log_loss"] == pytest.approx(-math.log(0.9 * 0.08 * 0.62 * 0.42) / 4)
+    # Three classes: (.5 - 1)^2 + .3^2 + .2^2 and .1^2 + (.1 - 1)^2 + .8^2.
+    found = measured([0, 1], [[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], list("abc"))
+    assert found["brier"] == pytest.approx((0.38 + 1.46) / 2)
+    assert found["ece"] == pytest.approx((0.5 + 0.8) / 2)
+    # Certain and right, and certain and wrong: the ends of all three.
+    sure = np.eye(3)[[0, 1]]
+    right, wrong = measured([0, 1], sure, list("abc")), measured([1, 2], sure, list("abc"))
+    assert (right["brier"], right["ece"]) == pytest.approx((0, 0), abs=1e-12)
+    assert (wrong["brier"], wrong["ece"]) == pytest.approx((2, 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 7]), st.integers(2, 60))
+def test_brier_and_log_loss_are_scikit_learns(seed, classes, n):
+    true, confidences, _ = _random(np.random.default_rng(seed), n, classes, 5)
+    found = measured(true, confidences, [str(k) for k in range(classes)])
+    labels = np.arange(classes)
+    assert found["log_loss"] == pytest.approx(
+        sklearn.metrics.log_loss(true, confidences, labels=labels)
+    )
+    assert found["brier"] == pytest.approx(
+        sklearn.metrics.brier_score_loss(true, confidences, labels=labels, scale_by_half=False)
+    )
+
+
 def test_several_classes_are_ranked_one_against_the_rest():
     # Class c never occurs, so a and b alone have an AUROC; both are separated perfectly.
     confidences = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])

@@ -27,10 +27,17 @@ HEADINGS = {
     "auroc": "AUROC",
     "average_precision": "average precision",
     "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "ECE",
 }
-"""Every metric with an interval, and its heading; all are in 0..1 but the log loss (nats)."""
+"""Every metric with an interval, and its heading; all are in 0..1 but those of UNSCALED."""
 
 METRICS = tuple(HEADINGS)
+
+UNSCALED = ("log_loss", "brier")
+"""The log loss is in nats, the Brier score in 0..2; they are no shares."""
+
+ECE_BINS = 15
 
 
 def classification_metrics(
@@ -48,7 +55,8 @@ def classification_metrics(
     true ones. AUROC and average precision are those of the second class for K = 2, else the
     mean one-versus-rest value of the classes with both positives and negatives, and None where
     there is no such class; rows are ranked by `margins`. The log loss is the mean negative
-    log-likelihood of the true class. Raises GraftError for no rows, labels outside 0..K-1 or
+    log-likelihood of the true class; for the Brier score see `brier_scores`, for the ECE
+    `calibration_error`. Raises GraftError for no rows, labels outside 0..K-1 or
     scores that are not log-probabilities.
     """
     true, log_probabilities = check_arrays(true, log_probabilities)
@@ -84,6 +92,8 @@ def classification_metrics(
         "auroc": auroc,
         "average_precision": average_precision,
         "log_loss": _row_log_loss(true, log_probabilities).mean(),
+        "brier": brier_scores(true, log_probabilities).mean(),
+        "ece": calibration_error(true, log_probabilities, np.ones((len(true), 1)))[0],
         "majority_baseline": np.bincount(true).max() / len(true),
     }
     matrix = sklearn.metrics.confusion_matrix(true, predicted, labels=np.arange(count))
@@ -134,7 +144,41 @@ def weighted_metrics(
         "auroc": auroc,
         "average_precision": average_precision,
         "log_loss": _row_log_loss(true, log_probabilities) @ weights / total,
+        "brier": brier_scores(true, log_probabilities) @ weights / total,
+        "ece": calibration_error(true, log_probabilities, weights),
     }
+
+
+def brier_scores(true: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
+    """The Brier score of each row: float64 (n,) in 0..2, the squared differences between the
+    probabilities and 1 for the true class, 0 for the others, summed over classes.
+
+    `true` int (n,), `log_probabilities` float (n, K). Brier, "Verification of forecasts expressed
+    in terms of probability", Monthly Weather Review 78(1), 1950: for two classes it is twice the
+    squared error of one of them.
+    """
+    errors = np.exp(log_probabilities)
+    errors[np.arange(len(true)), true] -= 1
+    return np.square(errors).sum(axis=1)
+
+
+def calibration_error(
+    true: np.ndarray, log_probabilities: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Expected calibration error of many weightings of the same rows: float64 (R,) in 0..1.
+
+    `true` int (n,), `log_probabilities` float (n, K), `weights` (n, R) >= 0. Rows are binned by the
+    confidence in their predicted class, in ECE_BINS bins of equal width, ((b - 1) / 15, b / 15] for
+    b = 1..15; it is the mean over rows of |accuracy - mean confidence| of their bin (Guo et al.,
+    "On Calibration of Modern Neural Networks", ICML 2017, eq. 3). It is never negative, so on few
+    rows chance alone makes it larger, and a resample's is larger still.
+    """
+    rows = np.arange(len(true))
+    confidences = np.exp(log_probabilities.max(axis=1))
+    bins = np.clip(np.ceil(confidences * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    gaps = (log_probabilities.argmax(axis=1) == true) - confidences
+    binned = sparse.csr_array((gaps, (bins, rows)), shape=(ECE_BINS, len(rows)))
+    return np.abs(binned @ weights).sum(axis=0) / weights.sum(axis=0)
 
 
 def margins(log_probabilities: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from graft.core.assets import Asset
 from graft.core.files import atomic
 from graft.evaluation.failure import failed_runs
-from graft.evaluation.metrics import HEADINGS, METRICS, over_seeds
+from graft.evaluation.metrics import HEADINGS, METRICS, UNSCALED, over_seeds
 from graft.reporting.pages import write_page
 
 SUMMARY = Asset(__file__, "templates/summary.html")
@@ -186,7 +186,7 @@ def _validation_cell(val: float | None, test: float) -> Cell:
 def _cell(
     name: str, value: float | None, low: float | None, high: float | None, std: float | None
 ) -> Cell:
-    scale, digits = (1, 3) if name == "log_loss" else (100, 1)
+    scale, digits = (1, 3) if name in UNSCALED else (100, 1)
 
     def shown(number: float | None) -> str:
         return f"{scale * number:.{digits}f}" if number is not None else NONE
