@@ -325,19 +325,45 @@ def test_the_page_is_escaped_and_needs_no_other_file(tmp_path):
         assert pair["verdict"] in page
 
 
-def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path):
-    specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
-    inputs, _ = read(tmp_path, specs)
+def listed_inputs(folder, specs):
+    """The inputs of a recipe and the digests of the files among them, by role."""
+    inputs, _ = read(folder, specs)
     listed = {
         role: [
-            *(str(path.relative_to(tmp_path)) for path in paths),
-            *(str(path.relative_to(tmp_path).with_name(name)) for path in paths),
+            *(str(path.relative_to(folder)) for path in paths),
+            *(str(path.relative_to(folder).with_name(name)) for path in paths),
         ]
         for (role, paths), name in zip(inputs.items(), ("fit.json", "metrics.json"), strict=True)
     }
+    return listed, {role: [files.sha256(path) for path in paths] for role, paths in inputs.items()}
+
+
+def test_verification_recomputes_a_comparison_and_which_runs_failed(tmp_path):
+    specs = [experiment(tmp_path, "a", A)]
+    listed, digests = listed_inputs(tmp_path, specs)
+    recipe = {"wildcards": {"experiment": "a"}, "inputs": listed, "settings": OPTIONS}
+    results = overviews.gather(*read(tmp_path, specs))["a"]
+    failures = results.failures_by_mode("accuracy")
+    compared = compare.compare(results.tables(), **OPTIONS, failures=failures)
+    reason = "test accuracy 40.0 %, not above the 50.0 % of always answering the commonest class"
+    assert compared["failed"] == {"from_scratch": {"1": reason}}
+    path = tmp_path / "results/experiments/a/comparison.seal.json"
+    seal(path, {}, recipe, compared, digests)
+    assert list(verify.verify_results(tmp_path / "results")) == []
+    seal(path, {}, recipe, compared | {"failed": {}}, digests)
+    (problem,) = verify.verify_results(tmp_path / "results")
+    assert "failed differs from the value recomputed" in problem.sentence
+    del recipe["inputs"]["fits"]
+    seal(path, {}, recipe, compared, digests)
+    (problem,) = verify.verify_results(tmp_path / "results")
+    assert "an older version of Graft made it" in problem.sentence
+
+
+def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path):
+    specs = [experiment(tmp_path, "a", A), experiment(tmp_path, "b", B)]
+    listed, digests = listed_inputs(tmp_path, specs)
     chosen = settings(specs, PUBLISHED)
     recipe = {"wildcards": {"overview": "o"}, "inputs": listed, "settings": chosen.recipe()}
-    digests = {role: [files.sha256(path) for path in paths] for role, paths in inputs.items()}
     folder = tmp_path / "results/overviews/o"
     folder.mkdir(parents=True)
     compared = overviews.overview(overviews.gather(*read(tmp_path, specs)), chosen)
