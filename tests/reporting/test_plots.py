@@ -36,6 +36,17 @@ def test_a_collapsed_run_gets_a_warning_and_the_last_epoch_is_judged_by_accuracy
     )
 
 
+def test_a_run_whose_model_is_its_start_is_named(tmp_path):
+    run = result(tmp_path / "a.csv", RIGHT, warm_up="feature_extraction")
+    run.fits["fine_tuning", 0]["best_epoch"] = 0
+    history = run.histories["fine_tuning", 0]
+    history.loc[0, ["epoch", "train_loss", "train_accuracy", "learning_rate"]] = [0] + [np.nan] * 3
+    assert plots.warnings(run, "accuracy") == [
+        "fine_tuning, seed 0, did not improve on the head of feature_extraction that it started "
+        "from: its model is that start."
+    ]
+
+
 def test_a_run_that_diverged_is_not_asked_for_more_epochs(tmp_path):
     run = result(tmp_path / "a.csv", RIGHT)
     run.fits["fine_tuning", 0]["stopped_early"] = False

@@ -51,6 +51,10 @@ def warnings(results: Results, metric: str) -> list[str]:
         failed = failures.get(run)
         for problem in (
             f"failed: {failed.reason}; {failed.advice}" if failed else None,
+            f"did not improve on the head of {fit['warm_up']} that it started from: its model is "
+            "that start"
+            if fit["best_epoch"] == 0
+            else None,
             convergence_warning(history, stopped_early=fit["stopped_early"], metric=select),
             collapse_warning(measured, history, metric=metric),
         ):
