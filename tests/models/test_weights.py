@@ -265,3 +265,56 @@ def test_a_stack_has_the_parameters_of_its_members(tmp_path):
     report = normalise(tensors, tmp_path / "stack.safetensors", described("stack"))
     members = [Backbone(expert.architecture, skip_init=True) for expert in EXPERTS.values()]
     assert report["parameters"] == sum(p.numel() for m in members for p in m.parameters())
+
+
+def random_weights(name, **options):
+    """The shapes of a network of torchvision, under its names, with undefined values as zeros."""
+    with torch.device("meta"):
+        network = models.get_model(name, weights=None, **options)
+    return {key: torch.zeros_like(t, device="cpu") for key, t in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "architecture", "sentence"),
+    [
+        (
+            "resnet34",
+            "resnet18",
+            r"96 tensors .* resnet18, such as layer1\.2\.conv1\.weight\. Check",
+        ),
+        ("resnet101", "resnet50", r"306 tensors .* resnet50, such as layer3\.6\.conv1\.weight"),
+        ("efficientnet_b1", "efficientnet_b0", "148 tensors .*, or remove them from the file"),
+        ("resnet50", "resnet18", "They fit resnet50: set sources.test.architecture"),
+        ("resnet18", "resnet50", "They fit resnet18: set sources.test.architecture"),
+        ("squeezenet1_0", "squeezenet1_1", "They fit squeezenet1_0: set"),
+        ("squeezenet1_1", "squeezenet1_0", "They fit squeezenet1_1: set"),
+        ("mobilenet_v3_large", "mobilenet_v3_small", "Check sources.test.architecture"),
+        ("vgg11", "vgg16", "is missing from the weights|has shape"),
+        ("alexnet", "vgg16", "They fit alexnet: set sources.test.architecture"),
+    ],
+)
+def test_another_network_of_the_family_is_refused(tmp_path, given, architecture, sentence):
+    settings = described(architecture, Transform())
+    with pytest.raises(GraftError, match=rf"^sources\.test: .*({sentence})"):
+        normalise(random_weights(given), tmp_path / "source.safetensors", settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("auxiliary", [True, False])
+def test_inceptions_auxiliary_classifier_is_skipped(tmp_path, auxiliary):
+    theirs = random_weights("inception_v3", init_weights=False, aux_logits=auxiliary)
+    settings = described("inception_v3", Transform())
+    report = normalise(theirs, tmp_path / "source.safetensors", settings)
+    assert {name.split(".")[0] for name in report["skipped"]} == (
+        {"fc", "AuxLogits"} if auxiliary else {"fc"}
+    )
+
+
+def test_tensors_beside_layers_that_start_anew_are_skipped(tmp_path, squeezenet):
+    """Another design of the last Fire module, which is not wanted."""
+    other = {"features.12.norm.weight": torch.ones(64)}
+    path = tmp_path / "source.safetensors"
+    report = normalise({**squeezenet, **other}, path, allow_new=["fire9"])
+    assert report["skipped"] == list(other)
+    with pytest.raises(GraftError, match=r"1 tensors .* squeezenet1_1, such as features\.12\.norm"):
+        normalise({**squeezenet, **other}, path, allow_new=["fire8"])

@@ -134,7 +134,8 @@ class Source(Settings):
     """the input that the weights expect: see below"""
     allow_new: Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(unique)] = ()
     """[blocks](#modes-and-blocks), or beginnings of tensors' names up to a dot, that may be missing
-    from the weights or have another shape there; these start at random, equal every time"""
+    from the weights, or have another shape or further tensors there; these start at random, equal
+    every time"""
 
 
 class Optimizer(Settings):

@@ -6,7 +6,7 @@ the header.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import torch
 from torchvision.models import get_model_weights
 
+from graft.config import architectures
 from graft.config.stages import BackboneSettings, WeightsSettings
 from graft.core.errors import GraftError, nearest
 from graft.download import mirrors
@@ -23,6 +24,10 @@ from graft.models.model_file import Tensors
 
 PUBLISHED_AS = {"vgg16_fc7": "vgg16"}
 """torchvision's name of an architecture that is one of its own, cut elsewhere."""
+
+HEADS = ("classifier.", "fc.", "AuxLogits.", "head.")
+"""How the names of tensors begin that are no part of a backbone: torchvision's classifiers and
+Inception's auxiliary one, and the head of a model of this workflow."""
 
 
 def make(
@@ -83,7 +88,8 @@ def read(
         return model_file.load(path)[0]
     if suffix in (".h5", ".hdf5") and architecture is not None:
         with _about(key):
-            optional = _new_names(Backbone(architecture, skip_init=True), allow_new)
+            network = Backbone(architecture, skip_init=True)
+            optional = _within(network.tensors(), _new_parts(network, allow_new))
             return keras_weights.read(path, architecture, optional)
     if suffix == ".keras":
         raise GraftError(
@@ -115,31 +121,44 @@ def normalise(
 
     The report lists the tensors that were imported, those that start anew, and those that were
     skipped (a classifier, another head). `allow_new` are blocks, or beginnings of tensors' names,
-    that may be missing from the weights or have another shape there: these start at random,
-    equal every time.
+    that may be missing from the weights, have another shape there, or have other tensors beside
+    them: these start at random, equal every time.
 
     Raises GraftError if nothing matches, if any other layer of the architecture is missing or
-    has another shape, or if a value is not finite.
+    has another shape, if the weights hold tensors that belong neither to the architecture nor to
+    HEADS (they are those of a deeper network), or if a value is not finite.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Backbone(backbone.architecture, backbone.experts)
     own = network.tensors()
     with _about(key):
-        allowed = _new_names(network, allow_new)
+        allowed = _new_parts(network, allow_new)
     new = {
-        name for name in allowed if name not in tensors or tensors[name].shape != own[name].shape
+        name
+        for name in _within(own, allowed)
+        if name not in tensors or tensors[name].shape != own[name].shape
     }
     if not any(name in tensors and name not in new for name in own):
         raise GraftError(
             f"{key}: none of the {len(tensors)} tensors in the weights matches a layer of "
             f"{backbone.architecture} (theirs begin with {_examples(tensors)}, ours with "
-            f"{_examples(own)}). Check {key}.architecture."
+            f"{_examples(own)}). {_advice(key, backbone.architecture, tensors)}"
         )
     # State dicts from before PyTorch 0.4.1 lack this counter, which inference never reads.
     counters = {name for name in own if name.endswith("num_batches_tracked")} - tensors.keys()
-    with _about(key, f" Check {key}.architecture."):
+    try:
         network.load({**tensors, **{name: own[name] for name in new | counters}})
+    except GraftError as error:
+        advice = _advice(key, backbone.architecture, tensors)
+        raise GraftError(f"{key}: {error} {advice}") from None
+    surplus = _surplus(tensors, own)
+    if beside := [name for name in surplus if name not in _within(surplus, allowed)]:
+        raise GraftError(
+            f"{key}: the weights hold {len(beside)} tensors that are no part of "
+            f"{backbone.architecture}, such as {beside[0]}. "
+            + _advice(key, backbone.architecture, tensors, "or remove them from the file")
+        )
     if not all(torch.isfinite(tensor).all() for tensor in own.values()):
         raise GraftError(
             f"{key}: the weights hold values that are not finite. Fetch them again, or use others."
@@ -222,30 +241,70 @@ def _is_named(name: object, value: object) -> bool:
 
 
 @contextlib.contextmanager
-def _about(key: str, advice: str = "") -> Iterator[None]:
+def _about(key: str) -> Iterator[None]:
     """Put the source's key in front of what goes wrong."""
     try:
         yield
     except GraftError as error:
-        raise GraftError(f"{key}: {error}{advice}") from None
+        raise GraftError(f"{key}: {error}") from None
 
 
-def _new_names(backbone: Backbone, allow_new: Sequence[str]) -> set[str]:
-    """The tensors of these blocks, and those whose names begin with these parts."""
+def _new_parts(backbone: Backbone, allow_new: Sequence[str]) -> tuple[str, ...]:
+    """How the names of tensors begin that are in these blocks, or begin with these parts."""
     own = backbone.tensors()
-    names: set[str] = set()
+    parts: list[str] = []
     for entry in allow_new:
-        matches = {name for name in own if f"{name}.".startswith(f"{entry.rstrip('.')}.")}
-        if entry in backbone.blocks:
-            matches |= set(backbone.tensors([entry]))
-        if not matches:
+        named = [entry.rstrip("."), *(backbone.paths[entry] if entry in backbone.blocks else [])]
+        beginnings = tuple(f"{part}." for part in named)
+        if not _within(own, beginnings):
             raise GraftError(
                 f"allow_new names {entry!r}, which is neither a block of {backbone.architecture} "
                 f"({', '.join(backbone.blocks)}) nor the beginning of a tensor's name (such as "
                 f"{_examples(own)})."
             )
-        names |= matches
-    return names
+        parts += beginnings
+    return tuple(parts)
+
+
+def _within(names: Iterable[str], parts: tuple[str, ...]) -> set[str]:
+    return {name for name in names if f"{name}.".startswith(parts)}
+
+
+def _surplus(tensors: Mapping[str, torch.Tensor], own: Collection[str]) -> list[str]:
+    """The tensors that belong to another network.
+
+    What a Keras file holds beside the architecture comes without values (see `keras_weights.read`,
+    which refuses another network's layers).
+    """
+    return [
+        name
+        for name, tensor in tensors.items()
+        if name not in own and not name.startswith(HEADS) and not tensor.is_meta
+    ]
+
+
+def _advice(
+    key: str, architecture: str, tensors: Mapping[str, torch.Tensor], remedy: str = ""
+) -> str:
+    """What to do with weights that do not fit: name the architectures that they do fit, if any."""
+    fitting = [
+        name
+        for name in architectures.BLOCKS
+        if name not in (architecture, architectures.STACK) and _fits(name, tensors)
+    ]
+    if fitting:
+        return f"They fit {' and '.join(fitting)}: set {key}.architecture to that."
+    return f"Check {key}.architecture{f', {remedy}' if remedy else ''}."
+
+
+def _fits(architecture: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the tensors are those of an architecture, and of nothing else but a head."""
+    own = Backbone(architecture, skip_init=True).tensors()
+    return (
+        bool(own)
+        and all(name in tensors and tensors[name].shape == t.shape for name, t in own.items())
+        and not _surplus(tensors, own)
+    )
 
 
 def _examples(names: Iterable[str]) -> str:
