@@ -83,6 +83,7 @@ def train_settings(mode, cut, backbone="vgg_mini", *, transform=TRANSFORM, **cha
             pack=PackSettings(packed_size=SIZE, grayscale=False, equalize=False),
         ),
         threads=1,
+        reproducible="portable",
         **CPU,
     )
 

@@ -19,7 +19,7 @@ import caching
 from graft.config import architectures, plan, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
-from graft.core import devices, files, recipes, store
+from graft.core import devices, files, instructions, recipes, store
 from graft.core.code import Digests
 from graft.core.errors import GraftError
 from graft.download import folders
@@ -73,7 +73,7 @@ def checked(config):
         # what the machine that started the workflow chose.
         name = f"GRAFT_{purpose.upper()}"
         if name not in os.environ:
-            chosen = devices.resolve(compute.device, precision)
+            chosen = devices.resolve(compute.device, precision, compute.reproducible)
             os.environ[name] = f"{chosen['device']} {chosen['precision']}"
         resolved["device"], resolved[f"{purpose}_precision"] = os.environ[name].split()
     return settings.model_copy(update={"compute": compute.model_copy(update=resolved)})
@@ -388,6 +388,8 @@ STORE = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")).absolute()
 os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(STORE)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault(caching.REDO, "")
+INSTRUCTIONS = instructions.variables(settings.compute.reproducible, instructions.cpu())
+os.environ.update(INSTRUCTIONS)
 
 
 # What every job has to see as this process does, wherever it runs.
@@ -398,6 +400,7 @@ envvars:
     "GRAFT_TRAINING",
     "GRAFT_FOLDERS",
     caching.REDO,
+    *INSTRUCTIONS,
 
 
 if workflow.is_main_process:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Generic, TypeVar
 
 from graft.config.stages import Stage
-from graft.core import devices, files, locks, seals
+from graft.core import devices, files, instructions, locks, seals
 from graft.core.errors import GraftError
 
 S = TypeVar("S", bound=Stage)
@@ -130,6 +130,8 @@ class Job(Generic[S]):
                 "seconds": round(time.perf_counter() - self._started, 3),
                 "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 "threads": self.threads,
+                "reproducible": self.recipe["settings"].get("reproducible"),
+                "cpu": instructions.cpu()._asdict(),
             },
         )
 

@@ -24,6 +24,7 @@ from graft.config.types import (
     OpenShare,
     Positive,
     Precision,
+    Reproducible,
     Seeds,
     Settings,
     Share,
@@ -40,20 +41,23 @@ Architecture = Annotated[str, Choice(*BLOCKS), Entry("graft.models.backbones.BAC
 
 
 class Compute(Settings):
+    reproducible: Reproducible = "portable"
+    """`portable`: every x86-64 CPU with AVX2 computes the same bytes: `auto` precision is `fp32` on
+    a CPU, and no wider instructions are used. `fast`: networks use all that the CPU has, and their
+    results are equal on CPUs of one kind only. Results of a GPU are its own in both"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where networks run; `auto` is a GPU if the driver shows one"""
     inference_precision: Precision = "auto"
-    """arithmetic of the feature pass; `auto` is `bf16` where the hardware multiplies it (a GPU, or
-    a CPU with AMX or AVX512-BF16)"""
+    """arithmetic of the feature pass; `auto` is `bf16` on a GPU, and with `reproducible: fast` on a
+    CPU that multiplies it (AMX or AVX512-BF16), else `fp32`"""
     training_precision: Precision = "fp32"
-    """arithmetic of training, evaluation and prediction; `fp32` gives the same weights on every
-    CPU of a kind. The shipped `config.yaml` sets `auto`"""
+    """arithmetic of training, evaluation and prediction. The shipped `config.yaml` sets `auto`"""
     batch_size: Positive = 32
     """samples per batch in the feature pass and in prediction; raise it on a GPU (training has its
     own)"""
     threads: Positive = 1
-    """threads of each feature, training, evaluation and prediction job; two jobs of one thread are
-    faster than one job of two"""
+    """threads of each feature, training, evaluation and prediction job, on which results depend;
+    two jobs of one thread are faster than one job of two"""
 
 
 class Evaluate(Settings):

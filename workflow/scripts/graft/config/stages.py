@@ -4,7 +4,7 @@ A stage's recipe is its settings, dumped; so a value that a stage does not read 
 without redoing it. Each class has a function of the same name that fills it from the config.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
@@ -12,6 +12,7 @@ from graft.config import architectures
 from graft.config.datasets import Classes, Detector, File, Limit, Merged, Render, Shards, Split
 from graft.config.models import (
     Architecture,
+    Compute,
     Config,
     Evaluate,
     Hyperparameters,
@@ -20,7 +21,7 @@ from graft.config.models import (
     Weights,
 )
 from graft.config.plan import cut, hyperparameters, members
-from graft.config.types import Entry, Settings, Texts
+from graft.config.types import Entry, Reproducible, Settings, Texts
 from graft.core.raw_names import raw_name
 
 PIXELS = Transform(size=None, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
@@ -33,6 +34,25 @@ class Stage(Settings):
     def recipe(self) -> dict[str, JsonValue]:
         """The settings as the recipe holds them."""
         return self.model_dump(mode="json")
+
+
+class NetworkStage(Stage):
+    """The settings of a stage that computes with a network."""
+
+    reproducible: Reproducible
+    device: str
+    precision: str
+    threads: int
+
+
+def _arithmetic(compute: Compute, precision: str) -> dict[str, Any]:
+    """What every `NetworkStage` takes from the config."""
+    return {
+        "reproducible": compute.reproducible,
+        "device": compute.device,
+        "precision": precision,
+        "threads": compute.threads,
+    }
 
 
 class DownloadSettings(Stage):
@@ -115,8 +135,9 @@ class CropSettings(Stage):
     crop: Literal["aligned_face", "whole"]
     crop_size: int
     detector: Detector | None
-    """None, like the device, where the crop needs no detector."""
+    """None, like the device and the mode, where the crop needs no detector."""
     device: str | None
+    reproducible: Reproducible | None = None
 
 
 def crop(config: Config, dataset: str) -> CropSettings:
@@ -127,6 +148,7 @@ def crop(config: Config, dataset: str) -> CropSettings:
         crop_size=spec.crop_size or spec.packed_size,
         detector=spec.detector if aligned else None,
         device=config.compute.device if aligned else None,
+        reproducible=config.compute.reproducible if aligned else None,
     )
 
 
@@ -195,12 +217,9 @@ def _transform(config: Config, source: str) -> Transform:
     return PIXELS if spec.weights.kind == "stack" else spec.transform
 
 
-class FeaturesSettings(Stage):
+class FeaturesSettings(NetworkStage):
     backbone: BackboneSettings
     flip: bool
-    device: str
-    precision: str
-    threads: int
     batch_size: int
 
 
@@ -216,9 +235,7 @@ def features(config: Config, dataset: str, source: str, part: str) -> FeaturesSe
     return FeaturesSettings(
         backbone=backbone(config, source),
         flip=flip,
-        device=compute.device,
-        precision=compute.inference_precision,
-        threads=compute.threads,
+        **_arithmetic(compute, compute.inference_precision),
         batch_size=compute.batch_size,
     )
 
@@ -230,15 +247,12 @@ class Preparation(Settings):
     pack: PackSettings
 
 
-class TrainSettings(Stage):
+class TrainSettings(NetworkStage):
     backbone: BackboneSettings
     mode: str
     cut: str
     train: Hyperparameters
     preparation: Preparation
-    device: str
-    precision: str
-    threads: int
 
 
 def train(config: Config, experiment: str, mode: str) -> TrainSettings:
@@ -250,9 +264,7 @@ def train(config: Config, experiment: str, mode: str) -> TrainSettings:
         cut=cut(config, experiment, mode),
         train=hyperparameters(config, experiment, mode),
         preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
-        device=compute.device,
-        precision=compute.training_precision,
-        threads=compute.threads,
+        **_arithmetic(compute, compute.training_precision),
     )
 
 
@@ -261,14 +273,11 @@ def live_tracking(config: Config) -> dict[str, JsonValue]:
     return {"tracking_uri": config.mlflow.tracking_uri, "experiment": config.mlflow.experiment}
 
 
-class EvaluateSettings(Stage):
+class EvaluateSettings(NetworkStage):
     backbone: BackboneSettings
     resamples: int
     level: int | float
     seed: int
-    device: str
-    precision: str
-    threads: int
 
 
 def evaluate(config: Config, experiment: str) -> EvaluateSettings:
@@ -278,9 +287,7 @@ def evaluate(config: Config, experiment: str) -> EvaluateSettings:
         resamples=config.evaluate.resamples,
         level=config.evaluate.level,
         seed=config.evaluate.seed,
-        device=compute.device,
-        precision=compute.training_precision,
-        threads=compute.threads,
+        **_arithmetic(compute, compute.training_precision),
     )
 
 
@@ -338,14 +345,11 @@ def _shown(config: Config, experiment: str) -> ShownExperiment:
     )
 
 
-class PredictSettings(Stage):
+class PredictSettings(NetworkStage):
     pictures: str
     pictures_sha256: str
     model: str
     model_sha256: str | None
-    device: str
-    precision: str
-    threads: int
     batch_size: int
 
 
@@ -358,9 +362,7 @@ def predict(config: Config, pictures: str, model: str | None) -> PredictSettings
         pictures_sha256=pictures,
         model=asked.model or f"{asked.experiment}, {asked.mode}, seed {asked.seed}",
         model_sha256=model,
-        device=compute.device,
-        precision=compute.training_precision,
-        threads=compute.threads,
+        **_arithmetic(compute, compute.training_precision),
         batch_size=compute.batch_size,
     )
 

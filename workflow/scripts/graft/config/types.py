@@ -36,6 +36,7 @@ Share = Annotated[Number, Field(ge=0, lt=1)]
 OpenShare = Annotated[Number, Field(gt=0, lt=1)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]
+Reproducible = Literal["portable", "fast"]
 Activation = Literal["relu", "sigmoid", "tanh"]
 
 

@@ -5,20 +5,23 @@ once, where the workflow starts, and handed down to the jobs.
 """
 
 import ctypes
-from pathlib import Path
+
+from graft.core import instructions
 
 
-def resolve(device: str, precision: str) -> dict[str, str]:
+def resolve(device: str, precision: str, mode: str) -> dict[str, str]:
     """Resolve `auto` to what this machine has: {"device": ..., "precision": ...}.
 
-    bf16 is chosen where the processor multiplies it in hardware (a GPU, or a CPU with AMX or
-    AVX512-BF16); elsewhere emulating it would be slower than fp32. An explicit device is taken
-    at its word, because a cluster's submit host need not have the GPU that its nodes have.
+    bf16 is chosen on a GPU, and in the mode `fast` on a CPU that multiplies it in hardware (AMX or
+    AVX512-BF16); elsewhere emulating it would be slower than fp32, and in the mode `portable` all
+    CPUs compute the same. An explicit device is taken at its word, because a cluster's submit host
+    need not have the GPU that its nodes have.
     """
     if device == "auto":
         device = "cuda" if cuda_devices() else "cpu"
     if precision == "auto":
-        precision = "bf16" if device == "cuda" or cpu_has_bf16() else "fp32"
+        fast = device == "cuda" or (mode == "fast" and cpu_has_bf16())
+        precision = "bf16" if fast else "fp32"
     return {"device": device, "precision": precision}
 
 
@@ -34,10 +37,6 @@ def cuda_devices() -> int:
     return count.value
 
 
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AMX or AVX512-BF16)."""
-    try:
-        flags = cpuinfo.read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(instructions.cpu().instructions)
