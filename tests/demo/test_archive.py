@@ -22,8 +22,21 @@ def test_tar_is_plain_with_fixed_headers(wiki):
     assert len(set(names)) == len(names)
 
 
-def test_archives_are_the_same_bytes_each_time(wiki, lfw, tmp_path):
-    """Also in another process with other thread counts."""
+OTHERWISE = [
+    {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    {
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,AVX,FP16",
+        "OPENCV_IPP": "sse42",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX",
+    },
+]
+"""Environments: other numbers of threads, and a CPU that has nothing newer than SSE4.2."""
+
+
+@pytest.mark.parametrize("variables", OTHERWISE, ids=["threads", "an old CPU"])
+def test_archives_are_the_same_bytes_everywhere(wiki, lfw, tmp_path, variables):
     code = (
         "import sys; from pathlib import Path; from graft.demo import lfw, wiki;"
         "wiki.render_wiki(Path(sys.argv[1]), people=40, seed=11, size=96);"
@@ -31,8 +44,7 @@ def test_archives_are_the_same_bytes_each_time(wiki, lfw, tmp_path):
     )
     again = [tmp_path / "again.tar", tmp_path / "again.tgz"]
     library = ROOT / "workflow/scripts"
-    environment = {**os.environ, "PYTHONPATH": str(library), "OMP_NUM_THREADS": "1"}
-    environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment = {**os.environ, **variables, "PYTHONPATH": str(library)}
     subprocess.run(
         [sys.executable, "-c", code, *map(str, again)],
         check=True,

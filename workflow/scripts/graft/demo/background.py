@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from graft.demo.functions import cos, product, sin
 from graft.demo.palette import random_colour
 from graft.demo.shapes import curve, ellipse, texture
 
@@ -28,8 +29,8 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
             shape = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (2 * size, width * 0.2)
         else:
             shape = curve(rng.normal(0, 0.5, (6, 2)) * length, closed=True)
-        turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
-        points = np.round((shape @ turn + (x, y)) * 16).astype(np.int32)
+        turn = np.array([(cos(angle), sin(angle)), (-sin(angle), cos(angle))])
+        points = np.round((product(shape, turn) + (x, y)) * 16).astype(np.int32)
         cv2.fillPoly(image, [points], colour, cv2.LINE_AA, shift=4)
     sigma = rng.uniform(0.0, 0.035) * size
     if sigma > SHARP:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from graft.demo.figure import Figure
+from graft.demo.functions import cos, sin
 from graft.demo.shapes import curve, mirrored, ribbon
 
 STRIPED = 0.3
@@ -18,7 +19,7 @@ def draw_clothes(figure: Figure) -> None:
     cloth: np.ndarray = np.array(shot.clothes, np.float32)[:, None, None]
     if rng.random() < STRIPED:
         pitch, slope = rng.uniform(0.15, 0.6), rng.uniform(-1, 1)
-        band = np.sin((down[:, None] + np.float32(slope) * across) * np.float32(6.3 / pitch))
+        band = sin((down[:, None] + np.float32(slope) * across) * np.float32(6.3 / pitch))
         stripe = np.clip(band * 4, 0, 1) * np.float32(0.8)
         cloth = cloth + (np.array(shot.clothes2, np.float32)[:, None, None] - cloth) * stripe
     side = 1 + np.float32(0.35 * figure.light[0]) * np.clip(across / 2, -1, 1)
@@ -52,12 +53,13 @@ def draw_glasses(figure: Figure) -> None:
     for sign in (-1, 1):
         x = sign * (figure.eye_x + 0.02)
         angle = np.linspace(0, 2 * np.pi, 17)
-        power = 0.75 if thick else 1.0  # nearly square, or round
-        cos, sin = np.cos(angle), np.sin(angle)
+        across, down = cos(angle), sin(angle)
+        if thick:  # nearly square, not round
+            across, down = (np.sign(part) * three_quarters(abs(part)) for part in (across, down))
         rim = np.stack(
             [
-                x + 0.37 * np.sign(cos) * abs(cos) ** power,
-                0.03 + 0.27 * np.sign(sin) * abs(sin) ** power,
+                x + 0.37 * across,
+                0.03 + 0.27 * down,
             ],
             axis=1,
         )
@@ -72,3 +74,9 @@ def draw_glasses(figure: Figure) -> None:
         [(-figure.eye_x + 0.35, -0.01), (0, -0.05), (figure.eye_x - 0.35, -0.01)], 1.1
     )
     canvas.paint(ribbon(bridge, [width]), frame, opacity=0.95)
+
+
+def three_quarters(x: np.ndarray) -> np.ndarray:
+    """x to the power of 3/4."""
+    root = np.sqrt(x)
+    return root * np.sqrt(root)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from graft.demo.figure import Figure
+from graft.demo.functions import exp, tanh
 from graft.demo.shapes import curve, ellipse, ribbon
 from graft.demo.skin import draw_skin, light_skin
 
@@ -39,7 +40,7 @@ def draw_mouth(figure: Figure) -> None:
     canvas, identity = figure.canvas, figure.identity
     half, y, corner = figure.mouth_x, figure.mouth_y, figure.corner_y
     gap = 0.16 * figure.shot.mouth_open
-    full = np.exp(0.7 * np.tanh(0.45 * identity.lips))
+    full = exp(0.7 * tanh(0.45 * identity.lips))
     red = lip_colour(figure)
     upper_line = np.array([(-half, corner), (-half * 0.45, y - 0.012 - gap * 0.35)])
     upper_line = np.vstack([upper_line, [(0, y + 0.008 - gap * 0.4)]])
@@ -73,7 +74,7 @@ def draw_mouth(figure: Figure) -> None:
 def lip_colour(figure: Figure) -> np.ndarray:
     pale = figure.skin * (0.86, 0.60, 0.60)
     red = np.array([172, 48, 60]) * (0.55 + 0.45 * figure.skin[0] / 255)
-    return pale + (red - pale) * (0.42 + 0.40 * np.tanh(0.5 * figure.identity.lips))
+    return pale + (red - pale) * (0.42 + 0.40 * tanh(0.5 * figure.identity.lips))
 
 
 def draw_mouth_corners(figure: Figure) -> None:
@@ -121,7 +122,8 @@ def draw_eyeball(figure: Figure, eye: np.ndarray, x: float, upper: float) -> Non
     window, mask = canvas.mask(eye)
     centre = figure.turn((x + shot.gaze_x, -0.008 + shot.gaze_y), 0.92)
     across, down = canvas.grid(window)
-    distance = np.hypot(across - np.float32(centre[0]), down[:, None] - np.float32(centre[1]))
+    dx, dy = across - np.float32(centre[0]), down[:, None] - np.float32(centre[1])
+    distance = np.sqrt(dx * dx + dy * dy)
     sharp = np.float32(canvas.unit * 0.8)
     iris = np.array(figure.identity.iris)
     eyeball = np.array([228, 222, 216], np.float32)[:, None, None] * np.ones_like(mask)
@@ -140,7 +142,7 @@ def draw_brow(figure: Figure, sign: int) -> None:
     canvas, identity = figure.canvas, figure.identity
     y = -identity.brow_height - figure.shot.brow_raise
     x = figure.eye_x
-    thick = 0.095 * np.exp(0.28 * identity.brow)
+    thick = 0.095 * exp(0.28 * identity.brow)
     points = [
         (x - 0.29, y + 0.035 + identity.brow_tilt),
         (x - 0.10, y - identity.brow_arch * 0.5 + identity.brow_tilt * 0.4),

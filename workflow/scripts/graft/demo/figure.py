@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from graft.demo.functions import cos, exp, product, sin, tanh
 from graft.demo.identity import Identity
 from graft.demo.palette import SKIN, between
 from graft.demo.shapes import Canvas, curve, texture
@@ -16,11 +17,11 @@ from graft.demo.shot import Shot
 def placement(shot: Shot, size: int, unit: float) -> np.ndarray:
     """The affine map (2, 3) from canvas pixels to a picture of `size` pixels."""
     scale = shot.scale * size / unit
-    cos, sin = scale * np.cos(shot.roll), scale * np.sin(shot.roll)
-    linear = np.array([(cos, -sin), (sin, cos)])
+    along, aside = scale * cos(shot.roll), scale * sin(shot.roll)
+    linear = np.array([(along, -aside), (aside, along)])
     pivot = (np.array([0.0, 0.22]) - (Canvas.LEFT, Canvas.TOP)) * unit - 0.5
     target = np.array([0.5 + shot.x, 0.5 + shot.y]) * size - 0.5
-    return np.hstack([linear, (target - linear @ pivot)[:, None]])
+    return np.hstack([linear, target[:, None] - product(linear, pivot[:, None])])
 
 
 class Figure:
@@ -62,7 +63,7 @@ class Figure:
             depth = 1.05 * np.sqrt(np.clip(1 - (x / 1.12) ** 2 - ((y - 0.2) / 1.75) ** 2, 0, 1))
         yaw, pitch = self.shot.yaw, self.shot.pitch
         return np.stack(
-            [x * np.cos(yaw) + depth * np.sin(yaw), y * np.cos(pitch) - depth * np.sin(pitch)],
+            [x * cos(yaw) + depth * sin(yaw), y * cos(pitch) - depth * sin(pitch)],
             axis=-1,
         )
 
@@ -81,7 +82,7 @@ class Figure:
         self.mouth_y = identity.mouth_height + 0.03 * shot.mouth_open
         self.mouth_x = identity.mouth_width * (1 + 0.10 * shot.smile - 0.06 * shot.mouth_open)
         self.corner_y = self.mouth_y - 0.065 * shot.smile
-        self.hair_bottom = -0.3 + 2.7 / (1 + np.exp(-1.9 * (identity.hair_length - 0.6)))
+        self.hair_bottom = -0.3 + 2.7 / (1 + exp(-1.9 * (identity.hair_length - 0.6)))
         corners = [
             (-self.eye_x, -0.012),  # between the lids
             (self.eye_x, -0.012),
@@ -94,7 +95,7 @@ class Figure:
 
     def _outline_head(self) -> None:
         identity = self.identity
-        square = np.tanh(0.36 * identity.jaw)
+        square = tanh(0.36 * identity.jaw)
         self.chin_y = (
             1.79 * identity.face_length
             + 0.09 * self.shot.mouth_open

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graft.demo.figure import Figure
+from graft.demo.functions import arctan2, exp, sin
 from graft.demo.shapes import Window, curve, texture
 
 HANGING = 0.45
@@ -35,11 +36,11 @@ def draw_strands(figure: Figure) -> Strands:
     canvas, identity, shot = figure.canvas, figure.identity, figure.shot
     window = canvas.window(-1.75, -2.2, 1.75, max(0.6, figure.hair_bottom + 0.15))
     across, down = canvas.grid(window)
-    parting = 0.28 * shot.hair_side * (shot.hair_style == "side") + 0.2 * np.sin(shot.yaw)
+    parting = 0.28 * shot.hair_side * (shot.hair_style == "side") + 0.2 * sin(shot.yaw)
     dx = np.broadcast_to(across - np.float32(parting), (len(down), len(across)))
     dy = np.broadcast_to((down + 2.3)[:, None], dx.shape)
-    angle = np.arctan2(dx, dy)
-    angle = angle + np.float32(0.07 * identity.hair_wave) * np.sin(
+    angle = arctan2(dx, dy)
+    angle = angle + np.float32(0.07 * identity.hair_wave) * sin(
         dy * 5 + np.float32(3 * shot.hair_shift)
     )
     columns = (angle * 150 + 512).astype(np.int32) % 512
@@ -50,7 +51,7 @@ def draw_strands(figure: Figure) -> Strands:
     ball_z = np.sqrt(np.clip(1 - ball_x**2 - ball_y**2, 0.04, 1))
     lx, ly, lz = figure.light.astype(np.float32)
     lambert = np.clip(ball_x * lx + ball_y * ly + ball_z * lz, 0, 1)
-    gloss = np.exp(-(((ball_y - 0.9 * ly - 0.12 + 0.03 * strands) / 0.16) ** 2) / 2) * lambert
+    gloss = exp(-(((ball_y - 0.9 * ly - 0.12 + 0.03 * strands) / 0.16) ** 2) / 2) * lambert
     ambient = np.float32(shot.ambient)
     light = (ambient + (1 - ambient) * lambert) * (1 + np.float32(0.20) * strands)
     light = light / (ambient + (1 - ambient) * max(float(lz), 0.45))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graft.demo.functions import square
 from graft.demo.palette import HAIR, IRIS, RGB, between, iris_probabilities, rgb
 from graft.demo.seeds import IDENTITIES, generator
 
@@ -89,7 +90,7 @@ def draw_identity(seed: int, person: int, sex: str | None = None) -> Identity:
         skin=float(skin),
         hair_colour=rgb(hair_colour),
         hair_volume=float(rng.uniform(0.0, 1.0)),
-        hair_wave=float(rng.uniform(0.0, 1.0) ** 2),
+        hair_wave=square(rng.uniform(0.0, 1.0)),
         hairline=normal(0.0, 0.06),
         face_width=normal(1.0, 0.03),
         face_length=normal(1.0, 0.04),

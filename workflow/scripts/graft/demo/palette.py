@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from graft.demo.functions import square
+
 RGB = tuple[float, float, float]
 
 SKIN = np.array(
@@ -30,7 +32,7 @@ def between(colours: np.ndarray, position: float) -> np.ndarray:
 
 def iris_probabilities(skin: float) -> np.ndarray:
     """Probabilities of the rows of IRIS: dark skin goes with brown eyes."""
-    shares = np.array([1.0, 0.6, 0.5, 0.9, 0.5]) * np.array([1, *[(1 - skin) ** 2] * 4])
+    shares = np.array([1.0, 0.6, 0.5, 0.9, 0.5]) * np.array([1, *[square(1 - skin)] * 4])
     return shares / shares.sum()
 
 

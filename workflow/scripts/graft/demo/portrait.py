@@ -16,6 +16,7 @@ from graft.demo.background import SHARP, background, noise_patch
 from graft.demo.clothes import draw_clothes, draw_collar, draw_glasses
 from graft.demo.face import draw_face
 from graft.demo.figure import Figure, placement
+from graft.demo.functions import exp, plain_opencv, product
 from graft.demo.hair import draw_back_hair, draw_front_hair, draw_strands
 from graft.demo.identity import Identity
 from graft.demo.shot import Shot
@@ -42,6 +43,7 @@ class Portrait(NamedTuple):
     """float64 (4,): the square around the face as x1, y1, x2, y2 in pixels, within the picture."""
 
 
+@plain_opencv()
 def render(
     identity: Identity | None,
     shot: Shot,
@@ -90,10 +92,11 @@ def draw_figure(identity: Identity, shot: Shot, size: int) -> Figure:
 def landmarks_and_box(figure: Figure, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (5, 2) and face box (4,) of a figure, in pixels of the finished picture."""
     affine = placement(figure.shot, size, figure.canvas.unit)
-    landmarks = figure.canvas.pixels(figure.landmarks) @ affine[:, :2].T + affine[:, 2]
-    middle = figure.canvas.pixels(figure.turn([(0.0, 0.45)], 0.4)) @ affine[:, :2].T + affine[:, 2]
+    landmarks = product(figure.canvas.pixels(figure.landmarks), affine[:, :2].T) + affine[:, 2]
+    middle = figure.canvas.pixels(figure.turn([(0.0, 0.45)], 0.4))
+    (centre,) = product(middle, affine[:, :2].T) + affine[:, 2]
     half = 1.35 * figure.shot.scale * size
-    box = np.concatenate([middle[0] - half, middle[0] + half])
+    box = np.concatenate([centre - half, centre + half])
     return landmarks, np.clip(box, 0, size - 1)
 
 
@@ -106,11 +109,11 @@ def develop(planes: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndar
     gain = np.array(shot.white_balance, np.float32) * exposure
     image = np.ascontiguousarray(planes.transpose(1, 2, 0)) * gain
     if shot.grey:
-        grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
-        image = np.repeat(grey[..., None], 3, axis=2)
+        weights = np.array([[0.299], [0.587], [0.114]], np.float32)
+        image = np.repeat(product(image.reshape(-1, 3), weights).reshape(size, size, 1), 3, axis=2)
     image = (image - 118) * np.float32(shot.contrast) + 118
     bright = image > BRIGHT
-    image[bright] = 255 - (255 - BRIGHT) * np.exp((BRIGHT - image[bright]) / (255 - BRIGHT))
+    image[bright] = 255 - (255 - BRIGHT) * exp((BRIGHT - image[bright]) / (255 - BRIGHT))
     sigma = shot.blur * size / 160
     if sigma > SHARP:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
@@ -120,6 +123,7 @@ def develop(planes: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndar
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
+@plain_opencv()
 def encode(portrait: Portrait, shot: Shot) -> bytes:
     """The picture as a JPEG file; one channel where the shot is grey, as in the real sets."""
     image = portrait.image

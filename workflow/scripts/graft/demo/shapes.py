@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from graft.demo.functions import cos, exp, plain_opencv, product, sin
+
 Colour = Sequence[float] | np.ndarray
 """RGB in [0, 255]; or planes (3, h, w) where a function says so."""
 
@@ -22,8 +24,9 @@ Window = tuple[slice, slice]
 def spline_basis(count: int, closed: bool, steps: int = 8) -> np.ndarray:
     """Catmull-Rom weights: (points on the curve, control points)."""
     t = np.arange(steps)[:, None] / steps
-    cubic = np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3])
-    cubic = np.hstack([cubic, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]) / 2
+    t2 = t * t
+    t3 = t2 * t
+    cubic = np.hstack([-t + 2 * t2 - t3, 2 - 5 * t2 + 3 * t3, t + 4 * t2 - 3 * t3, t3 - t2]) / 2
     segments = count if closed else count - 1
     basis = np.zeros((segments * steps + (not closed), count))
     for segment in range(segments):
@@ -39,7 +42,7 @@ def spline_basis(count: int, closed: bool, steps: int = 8) -> np.ndarray:
 def curve(points: ArrayLike, closed: bool = False) -> np.ndarray:
     """A smooth curve through `points`: (n, 2)."""
     control = np.asarray(points, dtype=np.float64)
-    return spline_basis(len(control), closed) @ control
+    return product(spline_basis(len(control), closed), control)
 
 
 def mirrored(points: ArrayLike) -> np.ndarray:
@@ -53,7 +56,8 @@ def ribbon(points: ArrayLike, widths: Sequence[float]) -> np.ndarray:
     line = curve(points)
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)
     along = np.gradient(line, axis=0)
-    across = along[:, ::-1] * (-1, 1) / np.linalg.norm(along, axis=1, keepdims=True)
+    length = np.sqrt(along[:, :1] * along[:, :1] + along[:, 1:] * along[:, 1:])
+    across = along[:, ::-1] * (-1, 1) / length
     offset = across * width[:, None] / 2
     return np.vstack([line + offset, (line - offset)[::-1]])
 
@@ -61,7 +65,7 @@ def ribbon(points: ArrayLike, widths: Sequence[float]) -> np.ndarray:
 def ellipse(x: float, y: float, rx: float, ry: float) -> np.ndarray:
     """A polygon of 32 points."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
+    return np.stack([x + rx * cos(angle), y + ry * sin(angle)], axis=1)
 
 
 class Canvas:
@@ -142,8 +146,8 @@ class Canvas:
         (x, y), (rx, ry) = centre, radii
         window = self.window(x - 2.5 * rx, y - 2.5 * ry, x + 2.5 * rx, y + 2.5 * ry)
         across, down = self.grid(window)
-        fade_x = np.exp(-(((across - np.float32(x)) / np.float32(rx)) ** 2) / 2)
-        fade_y = np.exp(-(((down - np.float32(y)) / np.float32(ry)) ** 2) / 2)
+        fade_x = exp(-(((across - np.float32(x)) / np.float32(rx)) ** 2) / 2)
+        fade_y = exp(-(((down - np.float32(y)) / np.float32(ry)) ** 2) / 2)
         part = self.planes[:, window[0], window[1]]
         spot = part[3] * fade_x * (fade_y * np.float32(opacity / 255))[:, None]
         for plane, value in zip(part[:3], colour, strict=True):
@@ -160,6 +164,7 @@ def within(inner: slice, outer: slice) -> slice:
 
 
 @functools.cache
+@plain_opencv()
 def texture() -> np.ndarray:
     """A tile of smooth periodic noise, float32 (512, 512), mean 0 and standard deviation 1."""
     noise = np.random.default_rng(20160116).standard_normal((512, 512)).astype(np.float32)

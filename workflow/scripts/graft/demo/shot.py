@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graft.demo.functions import cos, exp, sin, square
 from graft.demo.palette import RGB, random_colour
 from graft.demo.seeds import SHOTS, generator
 
@@ -65,9 +66,9 @@ def draw_shot(seed: int, person: int, picture: int) -> Shot:
 
     azimuth, elevation = rng.uniform(-1.15, 1.15), rng.uniform(-0.25, 1.0)
     light = (
-        float(np.sin(azimuth) * np.cos(elevation)),
-        float(-np.sin(elevation)),
-        float(np.cos(azimuth) * np.cos(elevation)),
+        float(sin(azimuth) * cos(elevation)),
+        float(-sin(elevation)),
+        float(cos(azimuth) * cos(elevation)),
     )
     warmth, tint = normal(0.12, 0.25), normal(0.04, 0.1)
     return Shot(
@@ -92,11 +93,11 @@ def draw_shot(seed: int, person: int, picture: int) -> Shot:
         hair_shift=normal(0.05, 0.1),
         glasses=("none", "thick", "thin")[rng.choice(3, p=(0.84, 0.08, 0.08))],
         shadow=float(rng.uniform(0.0, 0.42)),
-        exposure=float(np.exp(normal(0.18, 0.4))),
-        contrast=float(np.exp(normal(0.12, 0.25))),
+        exposure=float(exp(normal(0.18, 0.4))),
+        contrast=float(exp(normal(0.12, 0.25))),
         white_balance=(1 + warmth, 1 + tint, 1 - warmth),
         grey=bool(rng.random() < GREY),
-        blur=float(rng.uniform(0.0, 1.0) ** 2 * 1.2),
+        blur=square(rng.uniform(0.0, 1.0)) * 1.2,
         noise=float(rng.uniform(0.0, 10.0)),
         jpeg_quality=int(rng.integers(45, 96)),
         clothes=random_colour(rng),

@@ -7,6 +7,7 @@ and a highlight.
 import numpy as np
 
 from graft.demo.figure import Figure
+from graft.demo.functions import exp, product, sin
 from graft.demo.shapes import Window, curve, mirrored
 
 NECKLINES = {"round": 2.38, "v": 2.85, "shirt": 2.62, "high": 2.18}
@@ -17,7 +18,7 @@ def draw_neck(figure: Figure) -> None:
     canvas, identity = figure.canvas, figure.identity
     half = identity.neck
     low = NECKLINES[figure.shot.collar]
-    shift = 0.25 * np.sin(figure.shot.yaw)
+    shift = 0.25 * sin(figure.shot.yaw)
     right = curve(
         [(half, 0.9), (half, 1.6), (half * 1.04, 1.95), (half * 1.25, 2.14), (half * 1.1, 2.28)]
     )
@@ -114,9 +115,9 @@ def lighting(figure: Figure, window: Window) -> tuple[np.ndarray, np.ndarray]:
     across, down = figure.canvas.grid(window)
     x, y, rx, ry, height = relief(figure)[..., None].transpose(1, 0, 2)
     u, v = (across - x) / rx, (down - y) / ry
-    bump_x, bump_y = np.exp(-(u**2) / 2), np.exp(-(v**2) / 2)
-    slope_x = (height * bump_y).T @ (u / rx * bump_x)
-    slope_y = (height * v / ry * bump_y).T @ bump_x
+    bump_x, bump_y = exp(-(u**2) / 2), exp(-(v**2) / 2)
+    slope_x = product((height * bump_y).T, u / rx * bump_x)
+    slope_y = product((height * v / ry * bump_y).T, bump_x)
     ball_x = np.clip(across / 1.28, -0.9, 0.9)
     ball_y = np.clip((down - 0.12) / 2.25, -0.8, 0.8)
     ball_z = np.sqrt(np.clip(1 - ball_x**2 - ball_y[:, None] ** 2, 0.06, 1))
