@@ -7,7 +7,7 @@ import pytest
 
 from adapter import Job
 from graft.config.stages import Stage
-from graft.core import devices, seals
+from graft.core import devices, instructions, seals
 from graft.core.errors import GraftError
 
 
@@ -59,6 +59,9 @@ def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemak
     assert record["seal"]["inputs"]["faces"] == job.digests("faces")
     assert record["seal"]["identity"] == job.identity
     assert record["seal"]["run"]["peak_memory_mb"] > 0
+    assert record["seal"]["run"]["cpu"] == instructions.cpu()._asdict() | {
+        "instructions": list(instructions.cpu().instructions)
+    }
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,6 @@ EVERYWHERE = {
     "OPENCV_CPU_DISABLE": "AVX512-SKX",
     "OPENCV_IPP": "avx2",  # Intel's IPP inside OpenCV, which chooses for itself
     "OPENBLAS_CORETYPE": "Haswell",
-    # Otherwise as many threads as the CPU has cores, between which sums are split.
-    "OPENBLAS_NUM_THREADS": "1",
 }
 """Set in each mode: pictures and statistics lose little by it."""
 
