@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--configfile", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="graft-kills-") as folder:
-        whole, killed = (_project(Path(folder) / name) for name in ("whole", "killed"))
+        whole, killed = (project_in(Path(folder) / name) for name in ("whole", "killed"))
         started = time.monotonic()
         assert _run(whole, arguments.configfile).wait() == 0
         seconds = time.monotonic() - started
@@ -50,7 +50,7 @@ def main() -> int:
         return subprocess.run([*same, *folders], cwd=folder, check=False).returncode
 
 
-def _project(folder: Path) -> Path:
+def project_in(folder: Path) -> Path:
     folder.mkdir()
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2

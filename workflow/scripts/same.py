@@ -2,11 +2,12 @@
 
     python workflow/scripts/same.py results ../elsewhere/results
 
-Compared are data_file.csv, crops, packs, features, sources, models, histories and predictions that
-both folders hold. Exits with 1 if one differs, or if there is nothing to compare.
+Compared are raw tars, data_file.csv, crops, packs, features, sources, models, histories and
+predictions that both folders hold. Exits with 1 if one differs, or if there is nothing to compare.
 """
 
 import argparse
+import filecmp
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import h5py
 
 PATTERNS = (
+    "data/*/raw/*.tar",
     "data/*/data_file.csv",
     "data/*/crops/*.h5",
     "data/*/packs/*.h5",
@@ -57,7 +59,7 @@ def main() -> int:
 def same(first: Path, second: Path) -> bool:
     """Whether two files have the same bytes; of HDF5 files the attribute `recipe` may differ."""
     if first.suffix != ".h5":
-        return first.read_bytes() == second.read_bytes()
+        return filecmp.cmp(first, second, shallow=False)
     with h5py.File(first, "r") as one, h5py.File(second, "r") as other:
         return list(contents(one)) == list(contents(other))
 
