@@ -86,3 +86,13 @@ def test_portable_is_fp32_on_a_cpu(monkeypatch, device, precision, mode, wanted)
     monkeypatch.setattr(instructions, "cpu", lambda: WIDE)
     chosen = devices.resolve(device, precision, mode)
     assert chosen == {"device": device, "precision": wanted}
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda")])
+def test_auto_is_a_gpu_where_there_is_one_and_bf16_only_where_it_is_multiplied(
+    monkeypatch, gpus, device
+):
+    monkeypatch.setattr(devices, "cuda_devices", lambda: gpus)
+    monkeypatch.setattr(instructions, "cpu", lambda: Cpu("Old", ("avx2", "fma")))
+    precision = "bf16" if gpus else "fp32"
+    assert devices.resolve("auto", "auto", "fast") == {"device": device, "precision": precision}

@@ -104,17 +104,3 @@ def test_a_gpu_that_is_not_there_is_reported(snakemake, capsys, monkeypatch):
     with pytest.raises(SystemExit), Job(snakemake, Example):
         pytest.fail("the body must not run")
     assert "no CUDA GPU" in capsys.readouterr().err
-
-
-def test_precision_follows_the_hardware(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("flags : avx2 amx_bf16 amx_tile")
-    assert devices.cpu_has_bf16(cpuinfo)
-    cpuinfo.write_text("flags : avx2")
-    assert not devices.cpu_has_bf16(cpuinfo)
-    assert not devices.cpu_has_bf16(tmp_path / "none")
-    assert devices.resolve("cpu", "fp32") == {"device": "cpu", "precision": "fp32"}
-    assert devices.resolve("cuda", "auto") == {"device": "cuda", "precision": "bf16"}
-    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
-    assert devices.resolve("auto", "auto") == {"device": "cpu", "precision": "fp32"}
