@@ -33,7 +33,7 @@ def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **pr
     """A small network with random weights, no class of which is always the likeliest; returns
     its description."""
     detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
-    detection = {"detector": detector, "device": "cpu"}
+    detection = {"detector": detector, "device": "cpu", "reproducible": "portable"}
     description = {
         "architecture": "vgg_mini",
         "cut": cut,
@@ -263,6 +263,7 @@ def train_settings(
             "cut": cut,
             "train": hyperparameters(**changes),
             "preparation": {"crop": crop, "pack": pack},
+            "reproducible": "portable",
             "device": "cpu",
             "precision": "fp32",
             "threads": 1,

@@ -58,7 +58,7 @@ class ModelDescription:
     def from_json(cls, values: Mapping[str, Any]) -> "ModelDescription":
         """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
         given = values["preparation"]
-        crop = {key: given.get(key) for key in ("crop", "detector", "device")}
+        crop = {key: given.get(key) for key in ("crop", "detector", "device", "reproducible")}
         pack = {key: given[key] for key in ("grayscale", "equalize")}
         return cls(
             backbone=backbone_from_json(values),
