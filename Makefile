@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair clean distclean
+.PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair prune clean distclean
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, then its report
@@ -84,6 +84,10 @@ lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 	  --no-emit-index-url --upgrade --quiet --output-file envs/graft.lock
 	$(BIN)/python envs/conda.py envs/graft.lock envs/graft.yaml
+
+## prune: remove from the store what no result links to, after asking
+prune: $(READY)
+	@$(BIN)/python workflow/scripts/prune.py $(ARGS)
 
 ## clean: the results; distclean: the store and the environment as well
 clean:

@@ -146,3 +146,18 @@ def test_links_into_a_purged_entry_are_removed_and_others_left_alone(place):
 
 def test_no_results_have_no_links(place):
     assert store.mend_links(place / "results", place / ".store") == (0, 0)
+
+
+def test_only_what_no_result_links_to_is_unreferenced(place):
+    outputs = make_job(place / "results" / "data")
+    folder = place / ".store"
+    store.put(folder / KEY, outputs)
+    (folder / ("ab" * 32)).mkdir()
+    (folder / f"{'cd' * 32}_pack.h5").write_text("an entry of an earlier version")
+    (folder / ".new-x").mkdir()
+    (folder / "notes.txt").write_text("somebody's")
+    names = [path.name for path in store.unreferenced(place / "results", folder)]
+    assert names == [".new-x", "ab" * 32, f"{'cd' * 32}_pack.h5"]
+    outputs[0].unlink()
+    outputs[1].unlink()
+    assert folder / KEY in store.unreferenced(place / "results", folder)

@@ -8,6 +8,7 @@ so that a run takes seconds. docs/reliability.md has the table.
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -391,6 +392,25 @@ def test_two_users_fill_one_store_at_once(finished):
         assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
         for project in projects:
             assert "Nothing to be done" in project.dry_run()
+
+
+@pytest.mark.parametrize("answer", ["y", ""])
+def test_prune_removes_what_no_result_uses_after_asking(finished, tmp_path, answer):
+    project = finished.copy(tmp_path / "project")
+    relocked(project).forked()
+    before = len(list(store.entries(project.store)))
+    done = subprocess.run(
+        [sys.executable, "workflow/scripts/prune.py"],
+        cwd=project.folder,
+        env=project.environment(),
+        input=f"{answer}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"no result links to {before // 2} entries" in done.stdout
+    assert len(list(store.entries(project.store))) == (before // 2 if answer else before)
+    assert "Nothing to be done" in project.dry_run()
 
 
 @pytest.mark.parametrize("way", ["-f", "profile"])

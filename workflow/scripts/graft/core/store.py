@@ -20,6 +20,8 @@ from graft.core.errors import GraftError
 _KEY = re.compile(r"[0-9a-f]{64}")
 _FLAT = re.compile(r"[0-9a-f]{64}[._]")
 """The entries of earlier versions, which were files."""
+_TEMPORARY = (".new-", ".old-")
+"""Prefixes of entries that are being made or removed."""
 
 
 def entries(store: Path) -> Iterator[Path]:
@@ -69,7 +71,7 @@ def put(entry: Path, files: Iterable[Path]) -> None:
     Raises OSError if the store cannot be written; the outputs are then as they were.
     """
     files = list(files)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY[0], dir=entry.parent))
     try:
         for file in files:
             _copy(file, temporary / file.name)
@@ -90,7 +92,7 @@ def put(entry: Path, files: Iterable[Path]) -> None:
 def discard(entry: Path) -> None:
     """Remove an entry, at once for others; OSError if this user may not."""
     if entry.exists():
-        removed = Path(tempfile.mkdtemp(prefix=".old-", dir=entry.parent))
+        removed = Path(tempfile.mkdtemp(prefix=_TEMPORARY[1], dir=entry.parent))
         os.replace(entry, removed / entry.name)
         shutil.rmtree(removed, ignore_errors=True)
 
@@ -102,6 +104,16 @@ def entry_of(file: Path, store: Path) -> Path | None:
         if entry.parent == store.resolve() and _KEY.fullmatch(entry.name):
             return entry
     return None
+
+
+def unreferenced(results: Path, store: Path) -> Iterator[Path]:
+    """The entries that no result links to, and what killed processes and earlier versions left."""
+    referenced = {entry_of(link, store) for link in _links(results)}
+    kept = {entry.name for entry in referenced if entry is not None}
+    for path in sorted(store.iterdir()):
+        ours = _KEY.fullmatch(path.name) or _FLAT.match(path.name)
+        if path.name not in kept and (ours or path.name.startswith(_TEMPORARY)):
+            yield path
 
 
 def mend_links(results: Path, store: Path) -> tuple[int, int]:
