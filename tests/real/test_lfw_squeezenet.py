@@ -15,6 +15,7 @@ pytestmark = needs_kit
 RUNS = "results/experiments/lfw_sex"
 
 SHORT = """
+compute: {reproducible: fast}
 experiments:
   lfw_sex: {train: {modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}}
 """

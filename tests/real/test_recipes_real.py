@@ -14,13 +14,18 @@ pytestmark = needs_kit
 
 
 SHORTER = {
-    "neon": "datasets: {lfw: {limit: {train: 500, val: 200, test: 300}}}",
+    "neon": """
+compute: {reproducible: fast}
+datasets: {lfw: {limit: {train: 500, val: 200, test: 300}}}
+""",
     "emotions": """
+compute: {reproducible: fast}
 experiments:
   emotions_published: {seeds: [0], modes: [feature_extraction], train: {epochs: 2}}
   emotions_corrected: {seeds: [0], train: {epochs: 2}}
 """,
     "digits": """
+compute: {reproducible: fast}
 experiments:
   digits_mlp: {train: {tune: {lr: [0.01]}}}
   digits_cnn3: {train: {epochs: 2, tune: {lr: [0.01]}}}

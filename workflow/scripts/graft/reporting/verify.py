@@ -66,6 +66,8 @@ def verify_results(results: Path) -> Iterator[Problem]:
             sentences = [*_outdated(path, record, sealed), *_recomputed(path, record)]
         except GraftError as error:
             sentences = [str(error)]
+        except KeyError as error:
+            sentences = [f"{path}: a seal that it is checked against lacks the key {error}."]
         files_made = [path.parent / o["file"] for o in record["seal"]["outputs"].values()]
         for sentence in sentences:
             yield Problem(sentence, [path, *files_made])
