@@ -16,19 +16,22 @@ pytestmark = needs_kit
 SHORTER = {
     "neon": """
 compute: {reproducible: fast}
-datasets: {lfw: {limit: {train: 500, val: 200, test: 300}}}
+datasets: {lfw: {limit: {train: 240, val: 100, test: 200}}}
 """,
     "emotions": """
 compute: {reproducible: fast}
 experiments:
   emotions_published: {seeds: [0], modes: [feature_extraction], train: {epochs: 2}}
-  emotions_corrected: {seeds: [0], train: {epochs: 2}}
+  emotions_corrected: {seeds: [0], modes: [freeze_fire5], train: {epochs: 2, warm_up: false}}
 """,
     "digits": """
 compute: {reproducible: fast}
 experiments:
   digits_mlp: {train: {tune: {lr: [0.01]}}}
-  digits_cnn3: {train: {epochs: 2, tune: {lr: [0.01]}}}
+run: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
+overviews:
+  digits:
+    experiments: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
 """,
 }
 """What is changed to save time; what the recipes gave without is in docs/results.md."""
@@ -114,10 +117,9 @@ def test_neon_s_inference_txt_says_what_predictions_csv_says(neon):
 
 def test_emotions_are_recognised_clearly_above_the_majority_rate(emotions):
     metrics(emotions, "emotions_published", "feature_extraction")
-    for mode in ("feature_extraction", "freeze_fire5"):
-        found = metrics(emotions, "emotions_corrected", mode)
-        assert found["intervals"]["accuracy"][0] > found["majority_baseline"] + 0.05
-        assert len(found["classes"]) == 7
+    found = metrics(emotions, "emotions_corrected", "freeze_fire5")
+    assert found["intervals"]["accuracy"][0] > found["majority_baseline"] + 0.05
+    assert len(found["classes"]) == 7
     check_pages(emotions, "emotions", ["emotions_published", "emotions_corrected"])
 
 
@@ -135,14 +137,12 @@ def test_imagenet_s_features_tell_digits_from_2000(digits):
         "digits_features_corrected": "feature_extraction",
         "digits_frozen": "freeze_fire5",
         "digits_mlp": "from_scratch",
-        "digits_cnn3": "from_scratch",
     }
     found = {name: metrics(digits, name, mode) for name, mode in experiments.items()}
     assert found["digits_features"]["accuracy"] >= 0.93
     assert found["digits_features_corrected"]["accuracy"] >= 0.93
-    # The article's baselines had collapsed; trained properly they have not.
+    # The article's baselines had collapsed; trained properly this one has not.
     assert found["digits_mlp"]["accuracy"] >= 0.85
-    assert found["digits_cnn3"]["accuracy"] >= 0.6  # 0.93 after 5 epochs at the better rate
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
     assert fit["samples"]["train"] == 2000
     check_pages(digits, "digits", list(experiments))

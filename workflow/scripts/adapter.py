@@ -73,15 +73,14 @@ class Job(Generic[S]):
                 self._write_seal()
             except OSError as unsealed:
                 error = unsealed
-        if error is not None and not isinstance(error, GraftError):
-            with contextlib.suppress(OSError):  # of a log on a full disk
-                print_exception(error)
         if error is not None and files.is_disk_full(error):
             error = GraftError(
                 f"{self.files[self._seal].parent}: the disk is full or a quota is reached. Make "
                 "room, then run again: what is finished stays, and a training resumes."
             )
-        elif isinstance(error, OSError):
+        elif error is not None and not isinstance(error, GraftError):
+            print_exception(error)  # the log keeps where it happened
+        if isinstance(error, OSError):
             error = GraftError(f"{error}; see to the disk and the file, then run again.")
         if isinstance(error, GraftError):
             self._fail(error)
