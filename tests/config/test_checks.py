@@ -28,7 +28,7 @@ def test_the_shipped_config_is_valid_and_completed_with_defaults(shipped):
     assert shipped == before, "the given config must not be changed"
     assert config.datasets["portraits"].detector.min_score == 0.9
     assert config.experiments["portraits_sex"].train.optimizer.momentum == 0.9
-    assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 0.01
+    assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 5e-4
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):
@@ -171,7 +171,7 @@ def test_a_mode_overrides_single_keys_of_the_experiments_training(shipped):
     tuned = plan.hyperparameters(config, "portraits_sex", "fine_tuning")
     plain = plan.hyperparameters(config, "portraits_sex", "from_scratch")
     assert (tuned.epochs, tuned.optimizer.momentum) == (3, 0.5)
-    assert tuned.optimizer.weight_decay == plain.optimizer.weight_decay == 0.01
+    assert tuned.optimizer.weight_decay == plain.optimizer.weight_decay == 5e-4
     assert plain.epochs != 3
 
 
