@@ -148,8 +148,8 @@ class Optimizer(Settings):
     momentum: Share = 0.9
     """for `sgd` and `rmsprop`; the others have Adam's own 0.9 and 0.999"""
     weight_decay: AtLeastZero = 0.01
-    """an L2 penalty; with `adamw` decoupled from the gradient (Loshchilov & Hutter 2019), and not
-    of biases and normalisation layers"""
+    """with `adamw` decoupled from the gradient (Loshchilov & Hutter 2019), and not of biases and
+    normalisation layers; with the others an L2 penalty of all, for which 0.0005 is usual"""
     clip: AtLeastZero = 1.0
     """gradients are scaled down to this norm where theirs is larger; 0: never"""
     nesterov: bool = False
