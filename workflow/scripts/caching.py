@@ -166,13 +166,13 @@ class SealedStore(RuleCache):
 async def _report(create: Callable[..., Any], dag: Any, *arguments: Any) -> None:
     """Create the report of what is up to date; its first page lists the rest and why."""
     stale = [job for job in dag.jobs if dag.needrun(job)]
-    shown = []
+    left_out = []
     for job in stale:
-        shown += [path for path in job.output if path.flags.pop("report", None)]
-    if stale:
-        logger.warning(f"report: {len(shown)} figures are not shown: they are not up to date.")
+        left_out += [path for path in job.output if path.flags.pop("report", None)]
+    if left_out:
+        logger.warning(f"report: {len(left_out)} figures are left out: they are not up to date.")
     dag.workflow.config["not_shown"] = {
-        "files": [str(path) for path in shown],
+        "files": [str(path) for path in left_out],
         "errors": sorted({line for job in stale for line in _errors(job)}),
     }
     await create(dag, *arguments)
