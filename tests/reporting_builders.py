@@ -36,7 +36,8 @@ def result(
         "select": "accuracy",
         "best_epoch": 1,
         "stopped_early": True,
-        "tuning": [{}],
+        "epochs": 2,
+        "tuning": [{"trials": []}],
         "warm_up": warm_up,
         "seal": {"recipe": {"settings": settings}},
     }

@@ -79,6 +79,11 @@ def test_a_misspelt_required_key_is_reported_as_unknown_and_not_as_missing(shipp
             "nesterov",
         ),
         (
+            "experiments.portraits_sex.train",
+            {"class_weights": "balanced", "balance": "weighted"},
+            "class_weights is balanced, and so is balance: weighted",
+        ),
+        (
             "datasets.portraits.files",
             {"a.tar": {"render": {"kind": "lfw", "people": 3, "seed": 1}}},
             "needs pictures",
@@ -226,6 +231,38 @@ def test_recipes_of_training_can_differ_by_mode(shipped):
         assert one == ({**other, **value} if isinstance(value, dict) else value) != other
     assert (plain.balance, plain.select) == ("none", "accuracy")
     assert (plain.schedule.patience, plain.schedule.min_lr) == (5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("train", "scratch", "tuned"),
+    [
+        ({}, (plan.RATES, None), plan.BOTH),
+        ({"lr": 0.01}, (None, None), (None, plan.SCALES)),
+        ({"transferred_lr_scale": 1}, (plan.RATES, None), (plan.RATES, None)),
+        ({"modes": {"fine_tuning": {"lr": 0.01}}}, (plan.RATES, None), (None, plan.SCALES)),
+        ({"tune": {}}, (None, None), (None, None)),
+        ({"lr": 0.5, "tune": {"lr": [1, 2]}}, ((1, 2), None), ((1, 2), None)),
+        ({"modes": {"fine_tuning": {"tune": {}}}}, (plan.RATES, None), (None, None)),
+        (
+            {"optimizer": {"name": "sgd"}},
+            ((0.001, 0.003, 0.01, 0.03, 0.1, 0.3), None),
+            ((0.003, 0.01, 0.03), plan.BOTH[1]),
+        ),
+    ],
+)
+def test_what_is_not_set_is_tuned_on_an_equal_budget(shipped, train, scratch, tuned):
+    shipped["experiments"]["portraits_sex"]["train"] = train
+    config = resolve(shipped)
+    grids = {
+        mode: plan.hyperparameters(config, "portraits_sex", mode).tune
+        for mode in ("from_scratch", "feature_extraction", "fine_tuning")
+    }
+    assert grids["from_scratch"] == grids["feature_extraction"]
+    for grid, expected in ((grids["from_scratch"], scratch), (grids["fine_tuning"], tuned)):
+        assert (grid.lr, grid.transferred_lr_scale) == expected
+        if any(expected) and "tune" not in train:
+            size = len(grid.lr or [0]) * len(grid.transferred_lr_scale or [0])
+            assert (size, grid.trials) == (6, plan.TRIALS)
 
 
 def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipped):

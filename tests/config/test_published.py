@@ -59,7 +59,7 @@ def test_the_neon_course_trains_as_published(neon, mode):
             "patience": None,
             "select": "last",
             "balance": "none",
-            "tune": {"lr": None, "transferred_lr_scale": None},
+            "tune": {"lr": None, "transferred_lr_scale": None, "trials": []},
         },
     )
     holds(found.optimizer, {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4})

@@ -74,7 +74,8 @@ def experiment(folder, name, modes, *, names="s", train=None):
                 "select": "accuracy",
                 "best_epoch": 1,
                 "stopped_early": True,
-                "tuning": [{}],
+                "epochs": 2,
+                "tuning": [{"trials": []}],
                 "warm_up": None,
                 "samples": {"train": 20, "val": 5},
             }

@@ -39,6 +39,17 @@ def test_notes_state_the_candidates_and_which_mode_starts_from_a_trained_head(tm
     assert budget.startswith("Every mode was chosen on the validation samples among 1 candidate(s)")
     assert lp_ft.startswith("fine_tuning starts from the head of feature_extraction")
     assert "LP-FT" in lp_ft
-    tuned.fits["fine_tuning", 0]["tuning"] = [{}, {}]
+    tuned.fits["fine_tuning", 0]["tuning"] = [{"trials": []}, {"trials": []}]
     assert "feature_extraction among 1 candidate(s)" in both.budget()
     assert "fine_tuning among 2 candidate(s)" in both.budget()
+
+
+def test_the_budget_of_trials_stands_in_updates(tmp_path):
+    probe = result(tmp_path / "a.csv", RIGHT, mode="feature_extraction")
+    short, long = [{"updates": 1000}], [{"updates": 1000}, {"updates": 2000}]
+    fit = probe.fits["feature_extraction", 0]
+    fit |= {"epochs": 30, "tuning": [{"trials": short}, {"trials": long}]}
+    assert probe.budget() == (
+        "Every mode was chosen on the validation samples among 2 candidates by trials of 1,000 to "
+        "2,000 updates, the best then of at most 30 epochs."
+    )

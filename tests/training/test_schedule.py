@@ -117,11 +117,12 @@ def test_the_selected_epoch(rows, select, epoch):
 
 
 def test_the_first_of_the_best_candidates_is_selected():
-    histories = [diverging(0.9), history(0.5, 0.8), history(0.8, 0.5), history(0.9, 0.1)]
+    rows = [diverging(0.9), history(0.5, 0.8), history(0.8, 0.5), history(0.9, 0.1)]
+    histories = dict(enumerate(rows))
     assert schedule.selected_candidate(histories, "accuracy") == 3
-    assert schedule.selected_candidate(histories[:3], "accuracy") == 1
+    assert schedule.selected_candidate(dict(enumerate(rows[:3])), "accuracy") == 1
     assert schedule.selected_candidate(histories, "last") == 1
-    assert schedule.selected_candidate(histories[:1], "accuracy") is None
+    assert schedule.selected_candidate({0: rows[0]}, "accuracy") is None
 
 
 @pytest.mark.parametrize(
@@ -168,3 +169,64 @@ def test_patience_counts_from_the_start_and_epochs_do_not_include_it():
 
 def test_a_start_that_is_not_finite_ends_a_training():
     assert schedule.diverged([{"epoch": 0, "val_accuracy": 0.5, "val_loss": math.nan}])
+
+
+@pytest.mark.parametrize(
+    ("updates", "epochs"), [(1, 100), (20, 100), (65, 31), (100, 20), (200, 10), (5000, 10)]
+)
+def test_automatic_epochs_are_two_thousand_updates_within_bounds(updates, epochs):
+    assert schedule.resolved(hyperparameters(epochs="auto"), updates).epochs == epochs
+    assert schedule.resolved(hyperparameters(epochs=7), updates).epochs == 7
+
+
+HALVING = {"tune": {"lr": [1, 2, 3, 4, 5, 6], "trials": [0.05, 0.1]}}
+
+
+def trials_of(number, **accuracies):
+    """Trials of a round; the validation accuracy by candidate (`c0` ...)."""
+    return [
+        {
+            "round": number,
+            "candidate": int(name[1:]),
+            "updates": 1,
+            "row": {"val_accuracy": value, "val_loss": math.nan if value is None else 1.0},
+        }
+        for name, value in accuracies.items()
+    ]
+
+
+def test_half_of_the_candidates_go_on_and_of_the_last_round_one():
+    settings = hyperparameters(epochs=10, **HALVING)
+    first = trials_of(0, c0=0.1, c1=0.6, c2=0.5, c3=None, c4=0.6, c5=0.2)
+    for done in range(6):
+        assert schedule.next_trial(first[:done], settings, 6) == (0, done)
+        assert schedule.survivors(first[:done], settings, 6) == [0, 1, 2, 3, 4, 5]
+    assert schedule.survivors(first, settings, 6) == [1, 2, 4]
+    second = trials_of(1, c1=0.6, c2=0.7, c4=0.7)
+    for done, candidate in enumerate((1, 2, 4)):
+        trials = [*first, *second[:done]]
+        assert schedule.next_trial(trials, settings, 6) == (1, candidate)
+    assert schedule.next_trial([*first, *second], settings, 6) is None
+    assert schedule.survivors([*first, *second], settings, 6) == [2], "of equals the first"
+
+
+def test_without_rounds_or_with_one_candidate_nothing_is_tried():
+    assert schedule.next_trial([], hyperparameters(tune={"lr": [1, 2]}), 2) is None
+    assert schedule.survivors([], hyperparameters(tune={"lr": [1, 2]}), 2) == [0, 1]
+    assert schedule.next_trial([], hyperparameters(**HALVING), 1) is None
+    trials = trials_of(0, c0=0.1, c1=0.2)
+    assert schedule.next_trial(trials, hyperparameters(**HALVING), 2) is None, "one is left"
+
+
+def test_a_trial_is_the_schedule_compressed():
+    spec = {"name": "cosine", "warm_up": 1}
+    settings = hyperparameters(schedule=spec, epochs=10, **HALVING)
+    assert schedule.trial_updates(settings, 0, 100) == 50
+    assert schedule.trial_updates(settings, 1, 3) == 3
+    assert schedule.trial_updates(settings, 0, 1) == 1
+    factors = schedule.trial_factors(settings, 50, 100)
+    assert [epoch for epoch, _ in factors] == [number // 5 for number in range(50)]
+    for number, (epoch, factor) in enumerate(factors):
+        assert factor == schedule.learning_rate_factor(settings, epoch, 20 * number, 100)
+    whole = schedule.trial_factors(settings, 1000, 100)
+    assert whole[150] == (1, schedule.learning_rate_factor(settings, 1, 150, 100))

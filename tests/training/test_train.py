@@ -15,7 +15,7 @@ from graft.core.errors import GraftError
 from graft.evaluation import evaluate, metrics
 from graft.evaluation.warnings import collapse_warning
 from graft.models import model_file
-from graft.training import schedule, train
+from graft.training import loop, schedule, train
 from graft.training.batches import Batches
 
 MODES = [
@@ -85,6 +85,7 @@ RESUMABLE = {
     "upsample": {"balance": "upsample", "augment": {"flip": True, "shift": 0.1}},
     "weighted": {"balance": "weighted"},
     "plateau": {"schedule": {**TRAIN["schedule"], "name": "plateau", "patience": 1}},
+    "averaged": {"ema": 0.9, "unfreeze": {"every": 1}, "label_smoothing": 0.1},
 }
 
 
@@ -129,6 +130,56 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert len(resumed) == 6 - after, "finished epochs must not be trained again"
     for file in ("model.safetensors", "history.csv"):
         assert (tmp_path / file).read_bytes() == (undisturbed(what) / file).read_bytes()
+
+
+HALVING = {"lr": [1e-12, 0.1, 0.3, 1e30], "trials": [0.1, 0.2]}
+
+
+def test_trials_choose_the_candidate_that_is_trained_in_full(data, tmp_path):
+    _, report = run(
+        data, tmp_path, "feature_extraction", "avgpool", epochs=20, patience=None, tune=HALVING
+    )
+    tried = {c["lr"]: [trial["updates"] for trial in c["trials"]] for c in report["tuning"]}
+    updates = -(-64 // TRAIN["batch_size"])
+    assert tried == {1e-12: [2 * updates], 0.1: [2 * updates, 4 * updates]} | {
+        0.3: [2 * updates, 4 * updates],
+        1e30: [2 * updates],
+    }
+    assert report["chosen"]["lr"] in (0.1, 0.3)
+    trained = {c["lr"]: c["epochs"] for c in report["tuning"] if c["epochs"]}
+    assert trained == {report["chosen"]["lr"]: 20}
+    assert report["updates"] == {"trials": 16 * updates, "full": 20 * updates}
+
+
+def test_a_training_chosen_by_trials_is_the_one_that_its_rate_alone_gives(data, tmp_path):
+    options = {"epochs": 3, "patience": None}
+    tuned, report = run(
+        data, tmp_path / "a", "feature_extraction", "avgpool", tune=HALVING, **options
+    )
+    number = [c["lr"] for c in report["tuning"]].index(report["chosen"]["lr"])
+    # The number of a candidate draws the order of its rows.
+    plain = {"lr": [1e-13] * number + [report["chosen"]["lr"]]}
+    alone, _ = run(data, tmp_path / "b", "feature_extraction", "avgpool", tune=plain, **options)
+    assert tuned.read_bytes() == alone.read_bytes()
+
+
+def test_a_killed_trial_is_run_again_and_those_before_it_are_not(data, tmp_path, monkeypatch):
+    options = {"epochs": 3, "tune": HALVING}
+    whole, _ = run(data, tmp_path / "whole", "freeze_block3", "block3", **options)
+    tried, trial = [], loop._trial
+
+    def killed(learner, number, candidate, val, *, seed):
+        tried.append((number, candidate))
+        if len(tried) == 3:
+            raise Killed
+        return trial(learner, number, candidate, val, seed=seed)
+
+    monkeypatch.setattr(loop, "_trial", killed)
+    with pytest.raises(Killed):
+        run(data, tmp_path / "killed", "freeze_block3", "block3", **options)
+    again, _ = run(data, tmp_path / "killed", "freeze_block3", "block3", **options)
+    assert tried[:4] == [(0, 0), (0, 1), (0, 2), (0, 2)]
+    assert again.read_bytes() == whole.read_bytes()
 
 
 def test_a_checkpoint_of_something_else_is_ignored(data, tmp_path):

@@ -108,9 +108,14 @@ def is_transferred(mode: str) -> bool:
     return mode != "from_scratch"
 
 
+def trains_transferred(mode: str) -> bool:
+    """Whether a mode trains layers that come from the source, and not a head alone."""
+    return is_transferred(mode) and mode != "feature_extraction"
+
+
 def warm_up(mode: str) -> str | None:
     """The mode whose trained head a mode starts from, so that tuning begins warm."""
-    return "feature_extraction" if mode not in ("from_scratch", "feature_extraction") else None
+    return "feature_extraction" if trains_transferred(mode) else None
 
 
 def _layers_of(architecture: str, block: str) -> list[str]:

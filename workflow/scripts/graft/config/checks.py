@@ -241,6 +241,12 @@ def _check_training(config: Config, experiment: str, mode: str) -> None:
                 f"lists {len(values)} values for the {len(head.hidden)} layers of head.hidden. "
                 "Give one for each, or one for all.",
             )
+    if training.class_weights == "balanced" and training.balance != "none":
+        raise _error(
+            f"{key}.class_weights",
+            f"is balanced, and so is balance: {training.balance}. Rare classes would count twice; "
+            "use one of them.",
+        )
     if training.optimizer.nesterov and not training.optimizer.momentum:
         raise _error(
             f"{key}.optimizer.nesterov", "needs a momentum above 0. Set one or turn it off."

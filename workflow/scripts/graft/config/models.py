@@ -212,19 +212,45 @@ class Tune(Settings):
         Annotated[tuple[AtLeastZero, ...], Field(strict=False, min_length=1)] | None
     ) = None
     """scales to try; `from_scratch` has no use for them"""
+    trials: Annotated[tuple[OpenShare, ...], Field(strict=False)] = ()
+    """rounds of successive halving, each a share of `epochs`: every candidate is trained for so
+    long, by the whole schedule compressed into it, and the better half goes on to the next round;
+    the best of the last round is trained in full. Without rounds every candidate is"""
+
+
+class Unfreeze(Settings):
+    every: Positive | None = None
+    """epochs after which one more transferred block is trained, from the last to the first; until
+    then the head alone is (gradual unfreezing, Howard & Ruder 2018). `null`: all, from the start"""
 
 
 class Hyperparameters(Settings):
     """How one mode is trained."""
 
-    epochs: Positive = 30
-    """passes over the training rows, at most; the report warns if they were too few"""
+    epochs: Positive | Literal["auto"] = "auto"
+    """passes over the training rows, at most; the report warns if they were too few. `auto`: 2,000
+    updates, but 10 epochs at least and 100 at most"""
     batch_size: Positive = 32
     """samples for each update"""
     lr: AboveZero = 0.001
-    """learning rate of the head, and of everything in `from_scratch`"""
+    """learning rate of the head, and of everything in `from_scratch`; tuned where it is not set"""
     transferred_lr_scale: AtLeastZero = 0.3
     """transferred layers learn at `lr` times this; 0 keeps them as they are"""
+    layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    """transferred blocks learn more slowly the earlier they are: the last at the rate above, each
+    one before it at this times the rate of the next (Clark et al. 2020); 0.65 to 0.9 is usual for
+    transformers"""
+    unfreeze: Unfreeze = Unfreeze()
+    batch_norm: Literal["updated", "frozen"] = "updated"
+    """statistics of the transferred batch normalisations that are trained: of each batch, with
+    running means updated, or those of the source throughout. Their weights are trained in both"""
+    ema: Share = 0.0
+    """the model is an exponential moving average of the weights with this decay for each update,
+    such as 0.999; 0: the weights themselves"""
+    label_smoothing: Share = 0.0
+    """this share of each target is spread over all classes (Szegedy et al. 2016)"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: each row's loss is weighted by rows / (classes x rows of its class)"""
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     patience: Positive | None = 10

@@ -1,10 +1,11 @@
 """What a config asks for: data sets, sources, experiments, runs, parts and cuts."""
 
+from collections.abc import Collection
 from typing import Any
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Config, Hyperparameters
+from graft.config.models import Config, Hyperparameters, Tune
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
@@ -12,14 +13,50 @@ SPLITS = ("train", "val", "test")
 
 
 def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparameters:
-    """How one mode trains: the experiment's keys, overridden by the mode's own."""
+    """How one mode trains: the experiment's keys, overridden by the mode's own.
+
+    Without a `tune` what is not set is tuned over the `default_grid`.
+    """
     training = config.experiments[experiment].train
     override = training.modes.get(mode)
     keys = dict.fromkeys(Hyperparameters.model_fields)
     values = training.model_dump(include=set(keys))
+    given = set(training.model_fields_set)
     if override is not None:
         values = _overridden(values, override)
-    return Hyperparameters.model_validate({key: values[key] for key in keys})
+        given |= override.model_fields_set
+    settings = Hyperparameters.model_validate({key: values[key] for key in keys})
+    if "tune" in given:
+        return settings
+    transferred = architectures.trains_transferred(mode)
+    grid = default_grid(settings.optimizer.name, given, transferred=transferred)
+    return settings.model_copy(update={"tune": grid})
+
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+SCALES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+BOTH = (3e-4, 1e-3, 3e-3), (0.03, 0.3)
+TRIALS = (0.05, 0.1)
+"""Grids of six candidates and rounds for them (see docs/training.md for what they cost)."""
+
+SGD_FACTOR = 10
+"""How much larger the rates of SGD are than those of the adaptive optimizers."""
+
+
+def default_grid(optimizer: str, given: Collection[str], *, transferred: bool) -> Tune:
+    """The candidates of a mode that is not told any: of `lr` and, where the mode trains
+    transferred layers, `transferred_lr_scale`, those that are not among the keys `given`."""
+    tuned = {"lr", "transferred_lr_scale"} if transferred else {"lr"}
+    tuned -= set(given)
+    if not tuned:
+        return Tune()
+    rates, scales = BOTH if len(tuned) > 1 else (RATES, SCALES)
+    factor = SGD_FACTOR if optimizer == "sgd" else 1
+    return Tune(
+        lr=tuple(float(f"{rate * factor:g}") for rate in rates) if "lr" in tuned else None,
+        transferred_lr_scale=scales if "transferred_lr_scale" in tuned else None,
+        trials=TRIALS,
+    )
 
 
 def _overridden(values: dict[str, Any], override: Settings) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _problem(path: Sequence[int | str], error: ErrorDetails, alike: Sequence[Err
         case "string_pattern_mismatch":
             digits = 64 if "64" in error["ctx"]["pattern"] else 32
             problem = f"{place} is {value!r}. Give {digits} hexadecimal digits in lower case."
-        case _ if choices:
+        case kind if choices and (isinstance(value, str) or kind not in _BOUNDS):
             problem = f"{place} is {value!r}. {nearest(str(value), dict.fromkeys(choices))}"
         case kind if kind in _BOUNDS:
             name, form = _BOUNDS[kind]

@@ -144,7 +144,8 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = Backbone(backbone.architecture, backbone.experts, skip_init=True)
         self.cut, self.classes = cut, classes
-        self._suffix_frozen = False
+        self._frozen_blocks = 0
+        self._statistics_frozen = False
         self.head = head_layers(head, self._width(head.pool, input_size), classes)
         if not skip_init:
             initialise(self.backbone)
@@ -163,18 +164,32 @@ class Network(nn.Module):
         """Transformed pictures (n, 3, h, w) -> logits (n, classes)."""
         return self(self.prefix(images))
 
+    @property
+    def trained_blocks(self) -> list[nn.Module]:
+        """The blocks after the cut that have parameters, in order; the last may be cut through."""
+        return [block for block in self.suffix.children() if any(True for _ in block.parameters())]
+
     def train(self, mode: bool = True) -> "Network":
-        """Switch the suffix; the prefix stays in evaluation mode, its statistics are frozen."""
+        """Switch the suffix; what is frozen stays in evaluation mode, with its statistics."""
         super().train(mode)
         self.prefix.eval()
-        if self._suffix_frozen:
-            self.suffix.eval()
+        for block in self.trained_blocks[: self._frozen_blocks]:
+            block.eval()
+        if self._statistics_frozen:
+            for layer in self.suffix.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
         return self
 
-    def freeze_suffix(self) -> None:
-        """Freeze the backbone after the cut as well, so that the head alone is trained."""
-        self._suffix_frozen = True
-        self.suffix.requires_grad_(False)
+    def freeze_blocks(self, count: int) -> None:
+        """Freeze the first `count` of the `trained_blocks`, and no others after the cut."""
+        self._frozen_blocks = count
+        for number, block in enumerate(self.trained_blocks):
+            block.requires_grad_(number >= count)
+
+    def freeze_statistics(self) -> None:
+        """Keep the running statistics of batch normalisations after the cut."""
+        self._statistics_frozen = True
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors: the backbone's by torchvision's names, the head's as `head.*`."""

@@ -138,14 +138,11 @@ class Results:
 
     def budget(self) -> str:
         """The candidates among which each mode was chosen on the validation samples."""
-        budgets = {}
-        for mode in self.modes:
-            fit = self.first_fit(mode)
-            epochs = fit["seal"]["recipe"]["settings"]["train"]["epochs"]
-            budgets[mode] = f"{len(fit['tuning'])} candidate(s) of at most {epochs} epochs"
+        budgets = {mode: _budget(self.first_fit(mode)) for mode in self.modes}
         if len(set(budgets.values())) == 1:
-            budget = budgets[self.modes[0]]
-            return f"Every mode was chosen on the validation samples among {budget}."
+            return (
+                f"Every mode was chosen on the validation samples among {budgets[self.modes[0]]}."
+            )
         listed = "; ".join(f"{mode} among {budget}" for mode, budget in budgets.items())
         return f"Chosen on the validation samples: {listed}."
 
@@ -192,6 +189,17 @@ class Results:
 def wildcard(record: Record, name: str) -> str:
     """A wildcard of the job that wrote a seal."""
     return str(record["seal"]["recipe"]["wildcards"][name])
+
+
+def _budget(fit: Record) -> str:
+    """Such as "6 candidates in trials of 195 to 390 updates, the best of them for 30 epochs"."""
+    grid, epochs = fit["tuning"], f"at most {fit['epochs']} epochs"
+    lengths = [trial["updates"] for candidate in grid for trial in candidate["trials"]]
+    if not lengths:
+        return f"{len(grid)} candidate(s) of {epochs}"
+    least, most = min(lengths), max(lengths)
+    trials = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{len(grid)} candidates by trials of {trials} updates, the best then of {epochs}"
 
 
 def _run(record: Record) -> Run:

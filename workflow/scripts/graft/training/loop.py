@@ -1,12 +1,12 @@
 """The training loop, for every mode: it trains what comes after the cut of a network.
 
 From top to bottom: the candidates of the tuning grid, the epochs of a candidate, the updates of
-an epoch. Each candidate is trained in full; which one is the model, and at which epoch, is decided
-by the validation rows (see `schedule`).
+an epoch. Short trials choose among the candidates; which one of those trained in full is the model,
+and at which epoch, is decided by the validation rows (see `schedule`).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -17,14 +17,15 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from graft.config.models import Hyperparameters, Optimizer
+from graft.config.models import Hyperparameters
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.models.model_file import Tensors
 from graft.models.network import Network, Standardize
 from graft.training import sampling, schedule
 from graft.training.batches import Batches
-from graft.training.schedule import Row
+from graft.training.optimizers import Average, make_loss, make_optimizer, step
+from graft.training.schedule import Row, Trial
 
 EVALUATION_BATCH = 256
 
@@ -33,23 +34,106 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Fit:
-    """The trained candidates: settings and history of each, which one is the model, its weights."""
+    """A tuned training: the candidates, the trials that left some out, the histories of those that
+    were trained in full (by candidate, in order), which one is the model, and its weights."""
 
     candidates: list[Hyperparameters]
-    histories: list[list[Row]]
+    trials: list[Trial]
+    histories: dict[int, list[Row]]
     selected: int
     state: Tensors
 
 
 class Checkpoint(TypedDict):
-    """A training after one of its epochs, with which it can go on."""
+    """A training after one of its trials or epochs, with which it can go on."""
 
     identity: str
-    histories: list[list[Row]]  # of the candidates so far; the last one is in training
+    trials: list[Trial]
+    histories: dict[int, list[Row]]  # of the candidates so far; the last one is in training
     best: Tensors  # the best candidate's selected epoch, of those that are trained
     kept: Tensors  # the last candidate's selected epoch so far
     weights: Tensors
+    average: list[torch.Tensor]
     optimizer: dict
+
+
+class Learner:
+    """A network in training, with its optimizer, its loss and the average of its weights."""
+
+    def __init__(
+        self,
+        network: Network,
+        settings: Hyperparameters,
+        train: Batches,
+        *,
+        transferred: bool,
+        precision: str,
+    ):
+        self.network = network.to(train.device)
+        self.settings, self.data, self.precision = settings, train, precision
+        self.gradual = settings.unfreeze.every if transferred else None
+        if transferred and settings.batch_norm == "frozen":
+            self.network.freeze_statistics()
+        self.optimizer = make_optimizer(self.network, settings, transferred)
+        self.average = Average(self.network, settings.ema)
+        self.loss = make_loss(settings, train.labels, network.classes, train.device)
+
+    def updates(
+        self, pieces: Iterable[tuple[np.ndarray, int, float]], rng: np.random.Generator
+    ) -> tuple[float, float]:
+        """An update for each of `pieces`: (rows, epoch of the schedule from 0, factor of the base
+        rates). The mean loss and the accuracy of these rows."""
+        total, right, seen, current = 0.0, 0, 0, -1
+        for rows, epoch, factor in pieces:
+            if epoch != current:
+                self._start(epoch)
+                current = epoch
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            inputs, labels = self.data.read(rows, rng)
+            outputs = self._outputs(inputs)
+            loss = self.loss(outputs.float(), labels)
+            loss.backward()
+            step(self.optimizer, self.settings.optimizer.clip)
+            self.average.update()
+            total += loss.item() * len(rows)
+            right += int((outputs.argmax(1) == labels).sum())
+            seen += len(rows)
+        return total / seen, right / seen
+
+    def _start(self, epoch: int) -> None:
+        if self.gradual is not None:
+            blocks = len(self.network.trained_blocks)
+            self.network.freeze_blocks(max(0, blocks - epoch // self.gradual))
+        self.network.train()
+
+    def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        enabled = self.precision == "bf16"
+        try:
+            with torch.autocast(self.data.device, torch.bfloat16, enabled=enabled):
+                return self.network(inputs)
+        except ValueError as error:  # a batch norm with one value has no variance
+            raise GraftError(
+                f"train.batch_size: a batch of {len(inputs)} is too small for this network at this "
+                f"size ({error}). Raise it, or the dataset's packed_size."
+            ) from None
+
+    def scores(self, val: Batches) -> Row:
+        """What the validation rows give, prefixed with `val_`."""
+        with self.average.applied():
+            found = scores(logits(self.network, val, self.precision), val.labels)
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def copied(self) -> Tensors:
+        """A copy of the tensors after the cut."""
+        with self.average.applied():
+            return _copied(self.network)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on as the checkpoint was left."""
+        restore(self.network, checkpoint["weights"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.average = Average(self.network, self.settings.ema, checkpoint["average"])
 
 
 def fit(
@@ -67,10 +151,10 @@ def fit(
     on_epoch: OnEpoch = lambda epoch, row: None,
     after: Callable[[Network], None] = lambda network: None,
 ) -> Fit:
-    """Train every candidate of the tuning grid.
+    """Try the candidates of the tuning grid, and train those that the trials leave in full.
 
-    `checkpoint` is written after each epoch, so that a killed run can go on; one of another
-    `identity` (of recipe and inputs) is ignored. All randomness follows from the seed, the
+    `checkpoint` is written after each trial and each epoch, so that a killed run can go on; one of
+    another `identity` (of recipe and inputs) is ignored. All randomness follows from the seed, the
     candidate and the epoch, so that a resumed run equals an undisturbed one. `on_epoch` is called
     with the epoch and what was measured, prefixed with the candidate's number; `after` with the
     network of each candidate when it has been trained.
@@ -79,72 +163,73 @@ def fit(
     better, unless `select` is `last`.
     """
     candidates = schedule.candidates(settings, transferred)
-    resumed = _read_checkpoint(checkpoint, identity)
-    histories: list[list[Row]] = resumed["histories"] if resumed else []
-    best: Tensors = resumed["best"] if resumed else {}
+    state = _read_checkpoint(checkpoint, identity) or Checkpoint(
+        identity=identity,
+        trials=[],
+        histories={},
+        best={},
+        kept={},
+        weights={},
+        average=[],
+        optimizer={},
+    )
+    trials, histories = state["trials"], state["histories"]
 
-    for number in range(max(len(histories) - 1, 0), len(candidates)):
-        candidate, kept = candidates[number], {}
-        network = make_network().to(train.device)
-        optimizer = make_optimizer(network, candidate, transferred)
+    def learner(number: int) -> Learner:
+        return Learner(
+            make_network(),
+            candidates[number],
+            train,
+            transferred=transferred,
+            precision=precision,
+        )
+
+    while chosen := schedule.next_trial(trials, settings, len(candidates)):
+        trials.append(_trial(learner(chosen[1]), *chosen, val, seed=seed))
+        _write_checkpoint(checkpoint, state)
+
+    for number in schedule.survivors(trials, settings, len(candidates)):
+        candidate, resumed = candidates[number], number in histories
+        if resumed and number != list(histories)[-1]:
+            continue
+        trained = learner(number)
         if resumed:
-            restore(network, resumed["weights"])
-            optimizer.load_state_dict(resumed["optimizer"])
-            kept, resumed = resumed["kept"], None
+            trained.restore(state)
         else:
-            histories.append([])
+            histories[number], state["kept"] = [], {}
         history = histories[number]
         if trained_head and not history and candidate.select != "last":
-            start = scores(logits(network, val, precision), val.labels)
-            history.append({"epoch": 0} | {f"val_{name}": value for name, value in start.items()})
-            kept = _copied(network)
+            history.append({"epoch": 0, **trained.scores(val)})
+            state["kept"] = trained.copied()
 
-        done = schedule.epochs_done(history)
-        with tqdm(total=candidate.epochs, initial=done, desc="epochs") as bar:
+        epochs, done = schedule.epochs_of(candidate), schedule.epochs_done(history)
+        with tqdm(total=epochs, initial=done, desc="epochs") as bar:
             while not schedule.is_finished(history, candidate):
                 done = schedule.epochs_done(history)
                 rng = np.random.default_rng([seed, number, done])
                 torch.manual_seed(int(rng.integers(2**62)))  # for dropout
-                rows = sampling.epoch_rows(train.labels, candidate.balance, seed=seed, rng=rng)
-                loss, accuracy = _train_epoch(
-                    network,
-                    optimizer,
-                    train,
-                    settings=candidate,
-                    history=history,
-                    rows=rows,
-                    rng=rng,
-                    precision=precision,
-                )
+                loss, accuracy = trained.updates(_epoch(train, candidate, history, seed, rng), rng)
                 row = {
                     "epoch": done + 1,
-                    "learning_rate": optimizer.param_groups[-1]["lr"],
+                    "learning_rate": trained.optimizer.param_groups[-1]["lr"],
                     "train_loss": loss,
                     "train_accuracy": accuracy,
+                    **trained.scores(val),
                 }
-                val_scores = scores(logits(network, val, precision), val.labels)
-                row |= {f"val_{name}": value for name, value in val_scores.items()}
                 history.append(row)
                 if schedule.selected_epoch(history, candidate.select) == done + 1:
-                    kept = _copied(network)
+                    state["kept"] = trained.copied()
                 bar.update()
                 bar.set_postfix(val=f"{row['val_accuracy']:.3f}")
                 on_epoch(done + 1, {f"candidate_{number}.{k}": v for k, v in row.items()})
-                state = Checkpoint(
-                    identity=identity,
-                    histories=histories,
-                    best=best,
-                    kept=kept,
-                    weights=_trained_tensors(network),
-                    optimizer=optimizer.state_dict(),
-                )
-                # Through a file object, whose errors say that the disk is full.
-                with atomic(checkpoint) as temporary, open(temporary, "wb") as file:
-                    torch.save(state, file)
+                state["weights"] = _trained_tensors(trained.network)
+                state["average"] = trained.average.values
+                state["optimizer"] = trained.optimizer.state_dict()
+                _write_checkpoint(checkpoint, state)
 
-        after(network)
+        after(trained.network)
         if schedule.selected_candidate(histories, settings.select) == number:
-            best = kept
+            state["best"] = state["kept"]
 
     selected = schedule.selected_candidate(histories, settings.select)
     if selected is None:
@@ -152,55 +237,52 @@ def fit(
             "train.lr: the training loss is not finite at any learning rate tried "
             f"({', '.join(str(candidate.lr) for candidate in candidates)}). Lower it."
         )
-    return Fit(candidates, histories, selected, best)
+    return Fit(candidates, trials, histories, selected, state["best"])
 
 
-def _train_epoch(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    *,
+def _epoch(
+    train: Batches,
     settings: Hyperparameters,
     history: list[Row],
-    rows: np.ndarray,
+    seed: int,
     rng: np.random.Generator,
-    precision: str,
-) -> tuple[float, float]:
-    """The updates of an epoch after `history`; the mean loss and the accuracy of its rows."""
-    network.train()
-    updates, epoch = math.ceil(len(rows) / settings.batch_size), schedule.epochs_done(history)
+) -> Iterator[tuple[np.ndarray, int, float]]:
+    """The updates of the epoch after `history`, as `Learner.updates` takes them."""
+    rows = sampling.epoch_rows(train.labels, settings.balance, seed=seed, rng=rng)
+    count, epoch = updates_of(len(rows), settings), schedule.epochs_done(history)
     drops = schedule.plateau_drops(schedule.losses(history), settings.schedule.patience)
-    total, right = 0.0, 0
-    for number, indices in enumerate(np.array_split(rows, updates)):
-        factor = schedule.learning_rate_factor(
-            settings, epoch, epoch * updates + number, updates, drops
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        inputs, labels = batches.read(indices, rng)
-        try:
-            with torch.autocast(batches.device, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = network(inputs)
-        except ValueError as error:  # a batch norm with one value has no variance
-            raise GraftError(
-                f"train.batch_size: a batch of {len(inputs)} is too small for this network at this "
-                f"size ({error}). Raise it, or the dataset's packed_size."
-            ) from None
-        loss = functional.cross_entropy(outputs.float(), labels)
-        loss.backward()
-        step(optimizer, settings.optimizer.clip)
-        total += loss.item() * len(indices)
-        right += int((outputs.argmax(1) == labels).sum())
-    return total / len(rows), right / len(rows)
+    for number, piece in enumerate(np.array_split(rows, count)):
+        at = epoch * count + number
+        yield piece, epoch, schedule.learning_rate_factor(settings, epoch, at, count, drops)
 
 
-def step(optimizer: torch.optim.Optimizer, clip: float) -> None:
-    """An update by gradients whose norm is at most `clip` (> 0; Pascanu et al. 2013)."""
-    if clip:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, clip)
-    optimizer.step()
-    optimizer.zero_grad()
+def updates_of(rows: int, settings: Hyperparameters) -> int:
+    """How many updates an epoch of so many rows has."""
+    return math.ceil(rows / settings.batch_size)
+
+
+def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed: int) -> Trial:
+    """A trial of a round. All candidates see the same rows in the same order."""
+    settings, data = learner.settings, learner.data
+    count = updates_of(sampling.epoch_length(data.labels, settings.balance), settings)
+    length = schedule.trial_updates(settings, number, count)
+    stream = np.random.SeedSequence(seed, spawn_key=(1, number))
+    rng = np.random.default_rng(stream)
+    torch.manual_seed(int(rng.integers(2**62)))
+
+    def pieces() -> Iterator[np.ndarray]:
+        while True:
+            rows = sampling.epoch_rows(data.labels, settings.balance, seed=seed, rng=rng)
+            yield from np.array_split(rows, count)
+
+    factors = schedule.trial_factors(settings, length, count)
+    # As many updates of the average as fit make the same part of the training.
+    learner.average.decay **= schedule.epochs_of(settings) * count / length
+    loss, _ = learner.updates(
+        ((piece, *at) for at, piece in zip(factors, pieces(), strict=False)), rng
+    )
+    row = {"train_loss": loss, **learner.scores(val)}
+    return Trial(round=number, candidate=candidate, updates=length, row=row)
 
 
 @torch.inference_mode()
@@ -243,45 +325,6 @@ def scores(outputs: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def make_optimizer(
-    network: Network, settings: Hyperparameters, transferred: bool
-) -> torch.optim.Optimizer:
-    """The optimizer of the transferred layers, at their scaled rate, and of the head.
-
-    A scale of 0 freezes the transferred layers. Fused optimizers read each weight once: a fourth
-    of the time of an update on a CPU.
-    """
-    scale = settings.transferred_lr_scale if transferred else 1.0
-    spec = settings.optimizer
-    if scale == 0:
-        network.freeze_suffix()
-    groups = []
-    for part, rate in ((network.suffix, settings.lr * scale), (network.head, settings.lr)):
-        for parameters, decay in _by_decay(part, spec):
-            group = {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
-            if parameters and rate > 0:
-                groups.append(group)
-    match spec.name:
-        case "adamw":
-            return torch.optim.AdamW(groups, fused=True)
-        case "adam":
-            return torch.optim.Adam(groups, fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(groups, alpha=spec.alpha, momentum=spec.momentum)
-    return torch.optim.SGD(groups, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-
-
-def _by_decay(part: nn.Module, spec: Optimizer) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters with their weight decay: with AdamW that of biases and normalisation is 0."""
-    parameters = list(part.parameters())
-    if spec.name != "adamw":
-        return [(parameters, spec.weight_decay)]
-    return [
-        ([p for p in parameters if p.ndim <= 1], 0.0),
-        ([p for p in parameters if p.ndim > 1], spec.weight_decay),
-    ]
-
-
 def _trained_tensors(network: Network) -> Tensors:
     """Tensors after the cut, not copied: the suffix with its buffers, and the head."""
     parts: dict[str, nn.Module] = {"suffix": network.suffix, "head": network.head}
@@ -301,6 +344,12 @@ def restore(network: Network, state: Tensors) -> None:
     with torch.no_grad():
         for name, tensor in _trained_tensors(network).items():
             tensor.copy_(state[name])
+
+
+def _write_checkpoint(path: Path, state: Checkpoint) -> None:
+    # Through a file object, whose errors say that the disk is full.
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
 
 
 def _read_checkpoint(path: Path, identity: str) -> Checkpoint | None:

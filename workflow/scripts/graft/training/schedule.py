@@ -7,6 +7,7 @@ All of it follows from the settings and the history, a list with a row for each 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 from graft.config.models import Hyperparameters
 
@@ -40,7 +41,7 @@ def _fall(settings: Hyperparameters, epoch: int, update: int, drops: int) -> flo
         case "step":
             return schedule.gamma ** (epoch // schedule.step_size)
         case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
+            return 0.5 * (1 + math.cos(math.pi * epoch / epochs_of(settings)))
         case "time":
             return 1 / (1 + schedule.decay * update)
         case "plateau":
@@ -66,15 +67,105 @@ def plateau_drops(losses: Sequence[float], patience: int) -> int:
     return drops
 
 
+AUTO_UPDATES = 2000
+AUTO_EPOCHS = (10, 100)
+"""What `epochs: auto` means: a number of updates, as in BiT's rule (Kolesnikov et al. 2020, section
+3.3), within bounds of epochs, so that small sets are not repeated without end and large ones are
+seen more than a few times."""
+
+
+def resolved(settings: Hyperparameters, updates: int) -> Hyperparameters:
+    """The settings with a number of epochs, of `updates` (>= 1) each."""
+    if settings.epochs != "auto":
+        return settings
+    least, most = AUTO_EPOCHS
+    epochs = min(max(math.ceil(AUTO_UPDATES / updates), least), most)
+    return settings.model_copy(update={"epochs": epochs})
+
+
+def epochs_of(settings: Hyperparameters) -> int:
+    """The number of epochs of settings that are `resolved`."""
+    assert settings.epochs != "auto", "the number of epochs is not resolved"
+    return settings.epochs
+
+
+def trial_factors(settings: Hyperparameters, length: int, updates: int) -> list[tuple[int, float]]:
+    """(epoch of the schedule, factor of the base rates) at each of the `length` updates of a trial.
+
+    A trial runs the whole schedule of epochs of `updates` each, compressed.
+    """
+    total = epochs_of(settings) * updates
+    positions = [number * total // length for number in range(length)]
+    return [
+        (at // updates, learning_rate_factor(settings, at // updates, at, updates))
+        for at in positions
+    ]
+
+
 def candidates(settings: Hyperparameters, transferred: bool) -> list[Hyperparameters]:
     """The tuning grid, as complete settings. The scale matters to transferred layers only."""
-    scales = settings.tune.transferred_lr_scale if transferred else None
+    tune = settings.tune
+    scales = tune.transferred_lr_scale if transferred else None
     return [
         settings.model_copy(update={"lr": lr, "transferred_lr_scale": scale})
         for lr, scale in itertools.product(
-            settings.tune.lr or (settings.lr,), scales or (settings.transferred_lr_scale,)
+            tune.lr or (settings.lr,), scales or (settings.transferred_lr_scale,)
         )
     ]
+
+
+class Trial(TypedDict):
+    """A short training of a candidate (from 0) in a round (from 0) of successive halving."""
+
+    round: int
+    candidate: int
+    updates: int
+    row: Row  # what the validation rows give at its end
+
+
+def trial_updates(settings: Hyperparameters, round: int, updates: int) -> int:
+    """How long a trial of a round is; `updates` are those of an epoch."""
+    tune = settings.tune
+    return max(1, math.ceil(tune.trials[round] * epochs_of(settings) * updates))
+
+
+def survivors(trials: Sequence[Trial], settings: Hyperparameters, count: int) -> list[int]:
+    """The candidates of `count` that the trials so far leave in, in order.
+
+    Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943): of each finished round the
+    better half goes on, rounded down, and of the last round the best one. A trial whose loss is not
+    finite is worse than all others; of equal ones the earlier candidate is the better.
+    """
+    alive = list(range(count))
+    rounds = len(settings.tune.trials)
+    for number in range(rounds):
+        rows = {trial["candidate"]: trial["row"] for trial in trials if trial["round"] == number}
+        if len(alive) == 1 or len(rows) < len(alive):
+            break
+        ranked = sorted(alive, key=lambda one: _trial_rank(rows[one], settings), reverse=True)
+        alive = sorted(ranked[: 1 if number == rounds - 1 else max(1, len(alive) // 2)])
+    return alive
+
+
+def next_trial(
+    trials: Sequence[Trial], settings: Hyperparameters, count: int
+) -> tuple[int, int] | None:
+    """(round, candidate) of the next trial, or None when all have been run."""
+    alive = survivors(trials, settings, count)
+    run = {(trial["round"], trial["candidate"]) for trial in trials}
+    for number in range(len(settings.tune.trials)):
+        if len(alive) == 1:
+            return None
+        waiting = [one for one in alive if (number, one) not in run]
+        if waiting:
+            return number, waiting[0]
+    return None
+
+
+def _trial_rank(row: Row, settings: Hyperparameters) -> tuple[float, float]:
+    if not math.isfinite(row["val_loss"]):
+        return -math.inf, -math.inf
+    return rank(row, settings.select)
 
 
 def metric(select: str) -> str:
@@ -133,12 +224,12 @@ def selected_epoch(history: Sequence[Row], select: str) -> int | None:
     return None if diverged(history) else epochs_done(history) or None
 
 
-def selected_candidate(histories: Sequence[Sequence[Row]], select: str) -> int | None:
-    """The first candidate (from 0) whose selected epoch has the highest rank."""
-    epochs = [selected_epoch(history, select) for history in histories]
+def selected_candidate(histories: Mapping[int, Sequence[Row]], select: str) -> int | None:
+    """The first candidate whose selected epoch has the highest rank."""
+    epochs = {one: selected_epoch(history, select) for one, history in histories.items()}
     ranks = {
-        candidate: rank(row_of(history, epoch), select)
-        for candidate, (history, epoch) in enumerate(zip(histories, epochs, strict=True))
+        one: rank(row_of(histories[one], epoch), select)
+        for one, epoch in epochs.items()
         if epoch is not None
     }
     return max(ranks, key=lambda candidate: ranks[candidate], default=None)
@@ -147,7 +238,7 @@ def selected_candidate(histories: Sequence[Sequence[Row]], select: str) -> int |
 def is_finished(history: Sequence[Row], settings: Hyperparameters) -> bool:
     """Whether a training has had all its epochs, has diverged, or is stopped early."""
     return (
-        epochs_done(history) >= settings.epochs
+        epochs_done(history) >= epochs_of(settings)
         or diverged(history)
         or is_stopped_early(history, settings)
     )

@@ -5,6 +5,7 @@ A mode differs from another only in where its weights come from and where its fr
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import pandas as pd
 import torch
 
 from graft.config.architectures import IMAGE, POOLS, frozen, is_transferred
-from graft.config.models import Hyperparameters
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
@@ -48,9 +48,11 @@ def train(
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.device == "cpu")
-    spec, cut = settings.train, settings.cut
-    rows, val_rows = open_parts(train_parts), open_parts(val_parts)
+    cut, rows, val_rows = settings.cut, open_parts(train_parts), open_parts(val_parts)
     check_samples(rows.labels, len(val_rows), rows.classes, name)
+    length = sampling.epoch_length(rows.labels, settings.train.balance)
+    updates = loop.updates_of(length, settings.train)
+    spec = schedule.resolved(settings.train, updates)
     tensors = None if source is None else model_file.load(source)[0]
     # Fine-tuning from the head of a linear probe is LP-FT (Kumar et al. 2022, arXiv:2202.10054).
     head, probe = (None, {"mode": None}) if warm_up is None else model_file.load(warm_up)
@@ -107,17 +109,17 @@ def train(
     with atomic(history) as temporary:
         columns = list(selected[-1])  # of an epoch; the start has fewer
         pd.DataFrame(selected, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
-    candidates = [
-        describe(*candidate) for candidate in zip(fit.candidates, fit.histories, strict=True)
-    ]
-    chosen = candidates[fit.selected]
+    tuning = [describe(fit, number, spec.select) for number in range(len(fit.candidates))]
+    chosen = tuning[fit.selected]
     return {
         "mode": settings.mode,
         "cut": cut,
         "classes": rows.classes,
         "samples": {"train": len(rows), "val": len(val_rows)},
         "transfer": transfer(network, tensors, head),
-        "rows_per_epoch": sampling.epoch_length(rows.labels, spec.balance),
+        "rows_per_epoch": length,
+        "epochs": spec.epochs,
+        "updates": budget(fit, updates),
         "warm_up": probe["mode"],
         "select": spec.select,
         "best_epoch": chosen["best_epoch"],
@@ -125,7 +127,7 @@ def train(
         "start_value": start_value(selected, spec.select),
         "stopped_early": schedule.is_stopped_early(selected, spec),
         "chosen": {key: chosen[key] for key in ("lr", "transferred_lr_scale")},
-        "tuning": candidates,
+        "tuning": tuning,
     }
 
 
@@ -166,17 +168,36 @@ def transfer(network: Network, source: Tensors | None, head: Tensors | None) -> 
     }
 
 
-def describe(candidate: Hyperparameters, history: list[schedule.Row]) -> dict[str, Any]:
-    """The report of a candidate of the tuning grid."""
-    epoch = schedule.selected_epoch(history, candidate.select)
-    metric = schedule.metric(candidate.select)
+def describe(fit: loop.Fit, number: int, select: str) -> dict[str, Any]:
+    """The report of a candidate of the tuning grid: its trials, and how it was trained in full."""
+    candidate, history = fit.candidates[number], fit.histories.get(number, [])
+    epoch, metric = schedule.selected_epoch(history, select), f"val_{schedule.metric(select)}"
     return {
         "lr": candidate.lr,
         "transferred_lr_scale": candidate.transferred_lr_scale,
+        "trials": [
+            {"updates": trial["updates"], "val": trial["row"][metric], **_losses(trial["row"])}
+            for trial in fit.trials
+            if trial["candidate"] == number
+        ],
         "epochs": schedule.epochs_done(history),
         "best_epoch": epoch,
-        "val": None if epoch is None else schedule.row_of(history, epoch)[f"val_{metric}"],
+        "val": None if epoch is None else schedule.row_of(history, epoch)[metric],
         "diverged": schedule.diverged(history),
+    }
+
+
+def _losses(row: schedule.Row) -> dict[str, float | None]:
+    """The losses of a row; None where one is not finite, which JSON cannot hold."""
+    losses = {name: row[name] for name in ("train_loss", "val_loss")}
+    return {name: value if math.isfinite(value) else None for name, value in losses.items()}
+
+
+def budget(fit: loop.Fit, updates: int) -> dict[str, int]:
+    """How many updates the trials took, and the trainings in full; `updates` are an epoch's."""
+    return {
+        "trials": sum(trial["updates"] for trial in fit.trials),
+        "full": updates * sum(map(schedule.epochs_done, fit.histories.values())),
     }
 
 
