@@ -18,6 +18,7 @@ from graft.reporting.figures.confusion_matrices import confusion_matrices
 from graft.reporting.figures.contact_sheet import contact_sheet
 from graft.reporting.figures.dropped import dropped
 from graft.reporting.figures.learning_curves import learning_curves
+from graft.reporting.figures.learning_rates import learning_rates
 from graft.reporting.figures.mode_comparison import mode_comparison
 from graft.reporting.figures.style import in_order, mode_colour, save_svg
 from graft.reporting.plots import FIGURES
@@ -45,6 +46,19 @@ def _histories():
     return {
         mode: [_history(10 + 2 * seed + 5 * m) for seed in range(3)] for m, mode in enumerate(MODES)
     }
+
+
+def _tuned(rates, scales, offset=0.0):
+    """A fit by trials: of the grid the last candidate is trained in full."""
+    grid = [
+        {"lr": lr, "transferred_lr_scale": scale, "val": None}
+        | {"trials": [{"updates": 10, "val": 0.5 + 10 * lr * scale + offset}]}
+        for lr, scale in itertools.product(rates, scales)
+    ]
+    grid[-1]["trials"].append({"updates": 20, "val": 0.7 + offset})
+    grid[-1]["val"] = 0.8 + offset
+    chosen = {key: grid[-1][key] for key in ("lr", "transferred_lr_scale")}
+    return {"tuning": grid, "chosen": chosen, "best_value": 0.8 + offset}
 
 
 def _comparison(modes=MODES):
@@ -87,6 +101,7 @@ def _all_figures():
         "confusion": confusion_matrices(dict.fromkeys(MODES, matrix), ["female", "male"]),
         "confusion100": confusion_matrices(diagonal, many),
         "comparison": mode_comparison(_comparison()),
+        "rates": learning_rates({mode: [_tuned([1e-3, 1e-2], [0.1, 1])] for mode in MODES}),
         "sheet": contact_sheet(_pictures(10), titles, title="mistakes"),
         "dropped": dropped(drops, {"structure": 985, "crop": 985}),
     }
@@ -299,3 +314,23 @@ def test_every_caption_has_a_figure_of_its_name():
     assert len(captions) >= 6
     for name in captions:
         assert callable(FIGURES[name])
+
+
+def test_the_rates_drawn_are_those_tried_and_a_ring_marks_the_choice():
+    seeds = [_tuned([1e-3, 1e-2], [0.3]), _tuned([1e-3, 1e-2], [0.3], offset=0.1)]
+    probe = {"tuning": [{"k": 3}], "chosen": {"k": 3}, "best_value": 0.9}
+    fits = {"from_scratch": seeds, "fine_tuning": [_tuned([1e-3], [0.1, 1])], "knn_probe": [probe]}
+    figure = learning_rates(fits)
+    scratch, tuned = figure.axes
+    short, _, long, _, full, _, *rings = scratch.lines
+    assert short.get_xydata().tolist() == [
+        [1e-3, pytest.approx(0.553)],
+        [1e-2, pytest.approx(0.58)],
+    ]
+    assert long.get_xydata().tolist() == [[1e-2, pytest.approx(0.75)]]
+    assert full.get_xydata().tolist() == [[1e-2, pytest.approx(0.85)]]
+    assert (short.get_linestyle(), full.get_linestyle()) == ("--", "-")
+    assert short.get_alpha() < long.get_alpha() < full.get_alpha() == 1
+    assert [ring.get_xydata().tolist() for ring in rings] == [[[1e-2, 0.8]], [[1e-2, 0.9]]]
+    assert tuned.lines[0].get_xdata().tolist() == pytest.approx([1e-4, 1e-3])
+    assert tuned.get_xlabel() == "learning rate of transferred layers"
