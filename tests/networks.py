@@ -31,6 +31,9 @@ EXPERTS = {
     ),
     "caffes": BackboneSettings(architecture="squeezenet1_1", transform=CAFFE),
 }
+OF_PICTURES = {"crop": [0.3, 0.8], "color": 0.4, "randaugment": {"ops": 2, "magnitude": 9}}
+OF_BATCHES = {"mixup": 0.4, "cutmix": 1.0}
+AUGMENT = {"flip": True, "shift": 0.2} | OF_PICTURES | OF_BATCHES
 CPU = {"device": "cpu", "precision": "fp32"}
 
 

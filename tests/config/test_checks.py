@@ -89,6 +89,23 @@ def test_a_misspelt_required_key_is_reported_as_unknown_and_not_as_missing(shipp
             "needs pictures",
         ),
         ("experiments.portraits_sex.train.epochs", 0, "Give at least 1"),
+        *(
+            ("experiments.portraits_sex.train.augment", {name: value}, sentence)
+            for name, value, sentence in (
+                ("crop", [0, 1], r"augment\.crop\.0 is 0\. Give above 0"),
+                ("crop", [0.5, 1.5], r"augment\.crop\.1 is 1\.5\. Give at most 1"),
+                ("crop", [1, 0.5], r"augment\.crop is \[1, 0\.5\]: the lower value comes first"),
+                ("crop", 0.5, r"augment\.crop is 0\.5\. Give a list"),
+                ("crop", [0.5], r"augment\.crop"),
+                ("color", 1.5, r"augment\.color is 1\.5\. Give at most 1"),
+                ("randaugment", {"ops": 0}, r"augment\.randaugment\.ops is 0\. Give at least 1"),
+                ("randaugment", {"magnitude": 31}, r"magnitude is 31\. Give at most 30"),
+                ("randaugment", {"magnitud": 3}, "Did you mean magnitude"),
+                ("randaugment", True, "randaugment is True. Give a mapping"),
+                ("mixup", -1, r"augment\.mixup is -1\. Give at least 0"),
+                ("cutmix", -1, r"augment\.cutmix is -1\. Give at least 0"),
+            )
+        ),
         ("datasets", {"../x": {}}, "not a usable name"),
         ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text. Quote it"),
         ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri is neither"),
@@ -160,6 +177,44 @@ def test_each_mistake_gets_one_sentence(shipped, path, value, sentence):
     with pytest.raises(GraftError, match=sentence) as caught:
         resolve(shipped)
     assert "\n" not in str(caught.value)
+
+
+PICTURES_ONLY = {"crop": [0.5, 1], "color": 0.4, "randaugment": {"ops": 2}, "cutmix": 1}
+
+
+@pytest.mark.parametrize("name", PICTURES_ONLY)
+def test_features_that_were_stored_once_cannot_be_augmented_anew(shipped, name):
+    train, augment = shipped["experiments"]["portraits_sex"]["train"], {name: PICTURES_ONLY[name]}
+    shipped["experiments"]["portraits_sex"]["modes"] = ["fine_tuning"]
+    sentence = rf"train\.{{}}augment\.{name} is set for {{}}, which trains on stored .*from_scratch"
+    train["augment"] = augment  # and so of the warm-up
+    with pytest.raises(GraftError, match=sentence.format("", "feature_extraction")):
+        resolve(shipped)
+    train["warm_up"] = False
+    resolve(shipped)
+    shipped["experiments"]["portraits_sex"]["modes"] = ["freeze_block5"]
+    with pytest.raises(GraftError, match=sentence.format("", "freeze_block5")):
+        resolve(shipped)
+    del train["augment"], train["warm_up"]
+    train["modes"] = {"feature_extraction": {"augment": augment}}
+    with pytest.raises(
+        GraftError, match=sentence.format(r"modes\.feature_extraction\.", "feature_extraction")
+    ):
+        resolve(shipped)
+    shipped["experiments"]["portraits_sex"]["modes"] = ["from_scratch", "fine_tuning"]
+    train["modes"] = {"fine_tuning": {"augment": augment}, "from_scratch": {"augment": augment}}
+    assert plan.hyperparameters(resolve(shipped), "portraits_sex", "fine_tuning").augment.flip
+
+
+def test_features_may_be_mixed_and_a_mode_turns_off_what_the_experiment_sets(shipped):
+    train = shipped["experiments"]["portraits_sex"]["train"]
+    train["augment"] = {"mixup": 0.2, "crop": [0.5, 1], "randaugment": {}}
+    train["modes"] = {"feature_extraction": {"augment": {"crop": None, "randaugment": None}}}
+    config = resolve(shipped)
+    augment = plan.hyperparameters(config, "portraits_sex", "feature_extraction").augment
+    assert (augment.mixup, augment.crop, augment.randaugment) == (0.2, None, None)
+    augment = plan.hyperparameters(config, "portraits_sex", "fine_tuning").augment
+    assert augment.crop == (0.5, 1) and augment.randaugment.magnitude == 9
 
 
 def test_sources_must_not_form_a_circle(shipped):

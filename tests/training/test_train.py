@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TRAIN
-from networks import CPU, SIZE, TRANSFORM, network_of, run, train_settings, write_pack
+from networks import AUGMENT, CPU, SIZE, TRANSFORM, network_of, run, train_settings, write_pack
 
 from graft.config.architectures import frozen
 from graft.config.models import Transform
@@ -84,6 +84,8 @@ RESUMABLE = {
     "downsample": {"balance": "downsample"},
     "upsample": {"balance": "upsample", "augment": {"flip": True, "shift": 0.1}},
     "weighted": {"balance": "weighted"},
+    "views": {"augment": AUGMENT},
+    "mixed": {"augment": {"flip": True, "mixup": 0.2}},
     "plateau": {"schedule": {**TRAIN["schedule"], "name": "plateau", "patience": 1}},
     "averaged": {"ema": 0.9, "unfreeze": {"every": 1}, "label_smoothing": 0.1},
 }
@@ -92,7 +94,8 @@ RESUMABLE = {
 def resumable(what):
     """(mode, cut, settings); what moves no pictures trains on features, which is faster."""
     options = {"epochs": 3, "tune": {"lr": [0.1, 0.01]}, "head": {"dropout": 0.3, "hidden": [8]}}
-    mode = ("fine_tuning", "image") if what == "upsample" else ("freeze_block3", "block3")
+    pictures = what in ("upsample", "views")
+    mode = ("fine_tuning", "image") if pictures else ("freeze_block3", "block3")
     return *mode, options | RESUMABLE[what]
 
 
@@ -332,6 +335,17 @@ def test_an_epoch_has_the_rows_of_its_balance(data, tmp_path, monkeypatch, balan
     assert report["samples"]["train"] == 48
     counts = np.bincount(np.concatenate(seen))
     assert (counts[0] == counts[1]) == (balance in ("downsample", "upsample"))
+
+
+@pytest.mark.parametrize(("mode", "cut"), [("from_scratch", "image"), ("freeze_block3", "block3")])
+def test_a_network_learns_from_mixtures_and_is_right_about_their_larger_share(
+    data, tmp_path, mode, cut
+):
+    options = {"epochs": 12, "lr": 0.02, "augment": {"flip": True, "mixup": 0.2}}
+    run(data, tmp_path, mode, cut, **options)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["val_accuracy"].max() >= 0.9
+    assert history["train_accuracy"].max() >= 0.8
 
 
 def test_every_candidate_of_the_grid_is_tried_and_recorded(data, tmp_path):

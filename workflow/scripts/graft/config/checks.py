@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from graft.config import architectures
 from graft.config.datasets import AnyDataset, File, Merged, Published, Render
 from graft.config.models import Config, Source
-from graft.config.plan import ancestry, hyperparameters, source_experiments, warm_up
+from graft.config.plan import ancestry, cut, hyperparameters, source_experiments, warm_up
 from graft.core.errors import GraftError, nearest
 from graft.core.raw_names import raw_name
 
@@ -222,6 +222,9 @@ def _check_experiment(config: Config, name: str) -> None:
         raise _error(f"{key}.train.modes", "must not hold another modes key. Remove it.")
     for mode in experiment.modes:
         _check_training(config, name, mode)
+        for trained in (mode, warm_up(config, name, mode)):
+            if trained and cut(config, name, trained) != architectures.IMAGE:
+                _check_augment_of_features(config, name, trained)
 
 
 def _check_training(config: Config, experiment: str, mode: str) -> None:
@@ -251,6 +254,25 @@ def _check_training(config: Config, experiment: str, mode: str) -> None:
         raise _error(
             f"{key}.optimizer.nesterov", "needs a momentum above 0. Set one or turn it off."
         )
+
+
+def _check_augment_of_features(config: Config, experiment: str, mode: str) -> None:
+    """What is drawn anew for each picture cannot be done to features that were stored once."""
+    augment = hyperparameters(config, experiment, mode).augment
+    override = config.experiments[experiment].train.modes.get(mode)
+    for name, value in {
+        "crop": augment.crop,
+        "color": augment.color,
+        "randaugment": augment.randaugment,
+        "cutmix": augment.cutmix,
+    }.items():
+        own = override is not None and name in override.augment.model_fields_set
+        if value:
+            raise _error(
+                f"experiments.{experiment}.train.{f'modes.{mode}.' if own else ''}augment.{name}",
+                f"is set for {mode}, which trains on stored features. Set it under "
+                "train.modes.from_scratch or train.modes.fine_tuning instead.",
+            )
 
 
 def _check_circles(config: Config) -> None:

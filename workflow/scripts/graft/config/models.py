@@ -32,6 +32,7 @@ from graft.config.types import (
     Texts,
     ThreeNumbers,
     ThreePositive,
+    TwoAscending,
     TwoTexts,
     UniqueTexts,
     unique,
@@ -196,6 +197,13 @@ class Head(Settings):
     """after each hidden layer (a list gives each its own), or before the only one"""
 
 
+class RandAugment(Settings):
+    ops: Positive = 2
+    """operations for each picture, one after the other"""
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """how strong they are: a step of torchvision's 31, of which 0 changes little"""
+
+
 class Augment(Settings):
     flip: bool = True
     """mirror half of the training pictures (their mirrored features are stored as well, at twice
@@ -203,6 +211,21 @@ class Augment(Settings):
     shift: Annotated[Number, Field(ge=0, le=0.5)] = 0.0
     """move them by up to this share of their side; only modes that freeze nothing can, so it gives
     them views that the others lack"""
+    crop: TwoAscending | None = None
+    """a random part of each, `[least, most]` of its area at a ratio of sides of 3/4 to 4/3, resized
+    to the whole (Szegedy et al. 2015); `null`: off. As `color`, `randaugment` and `cutmix` for
+    modes that freeze nothing only: see [augmentation](../docs/training.md#augmentation)"""
+    color: Fraction = 0.0
+    """change brightness, contrast and saturation by up to this share and the hue by a fourth of it,
+    of the whole circle (the ratio of Chen et al. 2020); grey pictures: brightness and contrast"""
+    randaugment: RandAugment | None = None
+    """`{ops: 2, magnitude: 9}`: so many (≥ 1) of torchvision's 14 operations, drawn for each, of
+    this magnitude (0 to 30; Cubuk et al. 2020); `null`: off"""
+    mixup: AtLeastZero = 0.0
+    """mix the samples of a batch, features too, in pairs and their labels alike, by shares from
+    Beta(`mixup`, `mixup`) (Zhang et al. 2018); 0: off. With `cutmix`, each batch has one of both"""
+    cutmix: AtLeastZero = 0.0
+    """likewise, but paste a rectangle of the other picture (Yun et al. 2019); 0: off"""
 
 
 class Tune(Settings):

@@ -35,6 +35,7 @@ AboveZero = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 OpenShare = Annotated[Number, Field(gt=0, lt=1)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
+PositiveShare = Annotated[Number, Field(gt=0, le=1)]
 Precision = Literal["auto", "bf16", "fp32"]
 Reproducible = Literal["portable", "fast"]
 Activation = Literal["relu", "sigmoid", "tanh"]
@@ -46,10 +47,19 @@ def unique(values: tuple) -> tuple:
     return values
 
 
+def ascending(values: tuple) -> tuple:
+    if list(values) != sorted(values):
+        raise ValueError("the lower value comes first")
+    return values
+
+
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 UniqueTexts = Annotated[Texts, AfterValidator(unique)]
 TwoTexts = Annotated[tuple[str, ...], Field(strict=False, min_length=2), AfterValidator(unique)]
 Seeds = Annotated[tuple[Natural, ...], Field(strict=False, min_length=1), AfterValidator(unique)]
+TwoAscending = Annotated[
+    tuple[PositiveShare, PositiveShare], Field(strict=False), AfterValidator(ascending)
+]
 ThreeNumbers = Annotated[tuple[Number, Number, Number], Field(strict=False)]
 ThreePositive = Annotated[tuple[AboveZero, AboveZero, AboveZero], Field(strict=False)]
 

@@ -30,8 +30,6 @@ def predict(
     batches = Batches(
         rows,
         description.backbone.transform if description.cut == IMAGE else None,
-        flip=False,
-        shift=0.0,
         device=device,
     )
     logits = loop.logits(network.to(device), batches, precision)

@@ -97,7 +97,8 @@ class Learner:
             step(self.optimizer, self.settings.optimizer.clip)
             self.average.update()
             total += loss.item() * len(rows)
-            right += int((outputs.argmax(1) == labels).sum())
+            truth = labels.argmax(1) if labels.ndim == 2 else labels  # of a mixture the larger share
+            right += int((outputs.argmax(1) == truth).sum())
             seen += len(rows)
         return total / seen, right / seen
 
@@ -207,7 +208,7 @@ def fit(
             while not schedule.is_finished(history, candidate):
                 done = schedule.epochs_done(history)
                 rng = np.random.default_rng([seed, number, done])
-                torch.manual_seed(int(rng.integers(2**62)))  # for dropout
+                torch.manual_seed(int(rng.integers(2**62)))  # for dropout, augmentation
                 loss, accuracy = trained.updates(_epoch(train, candidate, history, seed, rng), rng)
                 row = {
                     "epoch": done + 1,

@@ -83,8 +83,7 @@ def train(
         return Batches(
             data,
             settings.backbone.transform if cut == IMAGE else None,
-            flip=spec.augment.flip,
-            shift=spec.augment.shift if cut == IMAGE else 0.0,
+            augment=spec.augment,
             device=settings.device,
         )
 
