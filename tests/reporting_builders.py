@@ -19,7 +19,7 @@ def result(
     *,
     true=(0, 1, 0, 1),
     cut="image",
-    shift=0.0,
+    augment=None,
     mode="fine_tuning",
     loss=0.5,
     warm_up=None,
@@ -29,7 +29,7 @@ def result(
     write_predictions(path, frame)
     history = pd.DataFrame({"epoch": [1, 2], "val_accuracy": [0.9, 0.8], "val_loss": [1, 1]})
     history = history.assign(learning_rate=0.01, train_accuracy=0.5, train_loss=loss)
-    train = {"epochs": 2, "augment": {"shift": shift}, "balance": "none"}
+    train = {"epochs": 2, "augment": augment or {}, "balance": "none"}
     settings = {"train": train}
     fit = {
         "cut": cut,

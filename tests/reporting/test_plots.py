@@ -1,6 +1,7 @@
 """The plots stage: its warnings."""
 
 import numpy as np
+import pytest
 from reporting_builders import RIGHT, result
 
 from graft.reporting import plots
@@ -10,7 +11,7 @@ from graft.reporting.results import Results
 def test_runs_that_failed_or_saw_other_views_get_a_warning(tmp_path):
     plain = result(tmp_path / "a.csv", RIGHT, cut="avgpool", mode="feature_extraction")
     assert plots.warnings(plain, "accuracy") == []
-    shifted = result(tmp_path / "b.csv", np.tile([0.9, 0.1], (4, 1)), shift=0.1)
+    shifted = result(tmp_path / "b.csv", np.tile([0.9, 0.1], (4, 1)), augment={"shift": 0.1})
     both = Results(
         plain.fits | shifted.fits,
         plain.histories | shifted.histories,
@@ -21,6 +22,32 @@ def test_runs_that_failed_or_saw_other_views_get_a_warning(tmp_path):
     failed, views = plots.warnings(both, "accuracy")
     assert failed == ("fine_tuning, seed 0, failed: constant predictions, all 'n'; lower train.lr.")
     assert "different views" in views
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "named"),
+    [
+        ({}, {}, None),
+        ({"shift": 0.1}, {}, None),  # of features, which are not moved
+        ({"flip": True, "mixup": 0.2}, {"flip": True, "mixup": 0.2, "crop": None}, None),
+        ({"mixup": 0.2}, {"mixup": 0.4}, "augment.mixup"),
+        ({"flip": True}, {"color": 0.4, "crop": [0.5, 1]}, "augment.flip and augment.color and a"),
+    ],
+)
+def test_augmentations_that_not_all_modes_have_alike_are_named(tmp_path, one, other, named):
+    features = {"cut": "avgpool", "mode": "feature_extraction"}
+    fits = result(tmp_path / "a.csv", RIGHT, augment=one, **features)
+    pictures = result(tmp_path / "b.csv", RIGHT, augment=other)
+    both = Results(
+        fits.fits | pictures.fits,
+        fits.histories | pictures.histories,
+        fits.metrics | pictures.metrics,
+        {},
+        {},
+    )
+    sentences = plots.warnings(both, "accuracy")
+    assert len(sentences) == (named is not None)
+    assert named is None or f"not all had the same {named}" in sentences[0]
 
 
 def test_a_collapsed_run_gets_a_warning_and_the_last_epoch_is_judged_by_accuracy(tmp_path):

@@ -4,8 +4,9 @@ To add a figure: a module in `figures` that registers a function from `Results` 
 figure, and its caption beside it (`figures/<figure>.rst`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -60,13 +61,24 @@ def warnings(results: Results, metric: str) -> list[str]:
         ):
             if problem:
                 sentences.append(f"{run[0]}, seed {run[1]}, {problem}.")
-    shifted = {
-        fit["cut"] == IMAGE and fit["seal"]["recipe"]["settings"]["train"]["augment"]["shift"] > 0
-        for fit in results.fits.values()
-    }
-    if len(shifted) > 1:
+    if unequal := _unequal_views(list(results.fits.values())):
         sentences.append(
-            "The modes were trained on different views: augment.shift moves pictures only where "
-            "no layer is frozen. Set it to 0 for a fair comparison."
+            "The modes were trained on different views: not all had the same "
+            f"{' and '.join(unequal)}. Set it alike, or turn it off, for a fair comparison."
         )
     return sentences
+
+
+def _unequal_views(fits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The augmentations, as keys, that not all runs had alike; features are not moved."""
+    had = []
+    for fit in fits:
+        augment = fit["seal"]["recipe"]["settings"]["train"]["augment"]
+        views = {key: value for key, value in augment.items() if value}
+        had.append({k: v for k, v in views.items() if k != "shift" or fit["cut"] == IMAGE})
+    names = dict.fromkeys(name for views in had for name in views)
+    return [
+        f"augment.{name}"
+        for name in names
+        if any(views.get(name) != had[0].get(name) for views in had)
+    ]
