@@ -15,6 +15,7 @@ from graft.config import architectures
         ("freeze_conv2_2", "block2", ["block1", "block2"]),
         ("freeze_block3", "block3", ["block1", "block2", "block3"]),
         ("feature_extraction", "avgpool", ["block1", "block2", "block3", "block4", "block5"]),
+        ("logistic_probe", "avgpool", ["block1", "block2", "block3", "block4", "block5"]),
         ("fine_tuning", "image", []),
     ],
 )
@@ -31,6 +32,7 @@ def test_a_mode_freezes_up_to_and_with_its_layer(mode, cut, frozen):
         ("freeze_conv3_1", "resnet18"),
         ("freeze_fc6", "vgg16"),
         ("feature_extraction", "mlp"),
+        ("knn_probe", "mlp"),
         ("freeze_small", "stack"),
         ("freeze_image", "vgg16"),
     ],

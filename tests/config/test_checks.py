@@ -6,7 +6,7 @@ import pytest
 from conftest import SHIPPED
 from snakemake.utils import update_config
 
-from graft.config import plan, stages
+from graft.config import architectures, plan, stages
 from graft.config.read import read_config
 from graft.core.errors import GraftError
 
@@ -336,6 +336,16 @@ def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipp
     assert plan.cuts(cold) == []
     experiment["modes"].append("feature_extraction")
     assert plan.cuts(resolve(shipped)) == plan.cuts(warm)
+
+
+def test_a_probe_starts_from_no_head_and_may_be_beside_any(shipped):
+    experiment = shipped["experiments"]["portraits_sex"]
+    experiment["modes"] += [*architectures.PROBES]
+    experiment["train"]["modes"] = {"knn_probe": {"head": {"hidden": [8]}}}
+    config = read_config(shipped)
+    for mode in architectures.PROBES:
+        assert plan.warm_up(config, "portraits_sex", mode) is None
+        assert stages.train(config, "portraits_sex", mode).cut == "avgpool"
 
 
 def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):

@@ -90,6 +90,13 @@ def test_the_graph_describes_itself_and_nothing_of_where_it_was_made(tmp_path, w
     assert report["classes"] == CLASSES
 
 
+def test_a_model_that_no_onnx_file_holds_is_refused(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(export, "MOST_BYTES", 1000)
+    with pytest.raises(GraftError, match=r"ONNX: .* Use model\.safetensors"):
+        export.write(whole[0], tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_graph_that_computes_something_else_is_not_written(tmp_path, monkeypatch, whole):
     model, path, _, _ = whole
 

@@ -55,8 +55,14 @@ POOLS = ("avgpool", "flatten")
 IMAGE = "image"
 """The cut before everything: nothing is frozen and training reads pictures."""
 
-MODES = ("from_scratch", "feature_extraction", "fine_tuning")
+PROBES = ("logistic_probe", "knn_probe")
+"""Modes whose head is not trained by epochs but solved for, or made of the training rows."""
+
+MODES = ("from_scratch", "feature_extraction", *PROBES, "fine_tuning")
 FREEZE = "freeze_"
+
+ON_FEATURES = ("feature_extraction", *PROBES)
+"""Modes that freeze the whole backbone; they start from no other mode's head."""
 
 
 def cut(mode: str, architecture: str, pool: str) -> str:
@@ -65,7 +71,7 @@ def cut(mode: str, architecture: str, pool: str) -> str:
     A block's last layer is the block, so that one cut has one name and one set of features.
     """
     if not mode.startswith(FREEZE):
-        return pool if mode == "feature_extraction" else IMAGE
+        return pool if mode in ON_FEATURES else IMAGE
     part = mode.removeprefix(FREEZE)
     block = LAYERS.get(architecture, {}).get(part)
     return block if block and part == _layers_of(architecture, block)[-1] else part
@@ -110,7 +116,7 @@ def is_transferred(mode: str) -> bool:
 
 def trains_transferred(mode: str) -> bool:
     """Whether a mode trains layers that come from the source, and not a head alone."""
-    return is_transferred(mode) and mode != "feature_extraction"
+    return is_transferred(mode) and mode not in ON_FEATURES
 
 
 def warm_up(mode: str) -> str | None:

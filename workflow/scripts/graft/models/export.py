@@ -37,6 +37,9 @@ TOLERANCE = 1e-4
 """How far ONNX Runtime's logits may be from PyTorch's, as a share of the largest (at least 1).
 Both compute in float32, but in another order; some 1e-6 is usual."""
 
+MOST_BYTES = 2_000_000_000
+"""Of a model's tensors: a protocol buffer has at most 2^31 bytes, the graph's own included."""
+
 CHECKED = 4
 """Random pictures that both compute; another number than the graph is traced with."""
 
@@ -78,6 +81,12 @@ def write(model: Path, destination: Path) -> dict[str, Any]:
 
 def convert(module: Pictures, description: ModelDescription) -> onnx.ModelProto:
     """Trace a module; the graph holds nothing of the machine it was traced on."""
+    held = sum(tensor.nbytes for tensor in module.state_dict().values())
+    if held > MOST_BYTES:
+        raise GraftError(
+            f"ONNX: the model's tensors have {held / 1e9:.1f} GB, more than the "
+            f"{MOST_BYTES / 1e9:.1f} GB that one ONNX file holds. Use model.safetensors."
+        )
     side = description.input_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own parts

@@ -19,6 +19,7 @@ from graft.config.models import Head
 from graft.config.stages import BackboneSettings, CropSettings, PackSettings, Preparation
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
+from graft.models.neighbours import NeighbourHead
 from graft.models.network import Network
 
 Tensors = dict[str, torch.Tensor]
@@ -35,7 +36,7 @@ class ModelDescription:
     backbone: BackboneSettings
     cut: str
     mode: str
-    head: Head
+    head: Head | NeighbourHead
     classes: list[str]
     input_size: int
     preparation: Preparation
@@ -64,8 +65,7 @@ class ModelDescription:
             backbone=backbone_from_json(values),
             cut=values["cut"],
             mode=values["mode"],
-            # Models of earlier versions do not standardise.
-            head=Head.model_validate({"standardize": False, **values["head"]}),
+            head=head_from_json(values["head"]),
             classes=values["classes"],
             input_size=values["image_size"],
             preparation=Preparation(
@@ -73,6 +73,13 @@ class ModelDescription:
                 pack=PackSettings(packed_size=given["image_size"], **pack),
             ),
         )
+
+
+def head_from_json(values: Mapping[str, Any]) -> Head | NeighbourHead:
+    if "neighbours" in values:
+        return NeighbourHead.model_validate(values)
+    # Models of earlier versions do not standardise.
+    return Head.model_validate({"standardize": False, **values})
 
 
 def backbone_to_json(backbone: BackboneSettings) -> dict[str, Any]:

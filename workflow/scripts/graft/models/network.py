@@ -16,6 +16,7 @@ from graft.config.models import Head
 from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError
 from graft.models.backbones import Backbone, Pool, initialise
+from graft.models.neighbours import NeighbourHead, Neighbours
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
@@ -56,18 +57,23 @@ class Standardize(nn.Module):
         self.std.copy_(torch.where(constant, 1.0, deviation))
 
 
-def head_layers(settings: Head, width: int, classes: int) -> nn.Sequential:
-    """Fully connected layers from pooled features (n, width) to logits (n, classes).
+def head_layers(settings: Head | NeighbourHead, width: int, classes: int) -> nn.Sequential:
+    """The layers from pooled features (n, width) to logits (n, classes), fully connected or, of a
+    `NeighbourHead`, a vote of neighbours.
 
     Each hidden layer is followed by its activation and dropout. Without a hidden layer, dropout
     comes before the only one. `standardize` comes first where the settings have it; the other
     layers are numbered.
     """
+    first = {"standardize": Standardize(width)} if settings.standardize else {}
+    if isinstance(settings, NeighbourHead):
+        return nn.Sequential(
+            OrderedDict(first | {"neighbours": Neighbours(settings, width, classes)})
+        )
     hidden, activation, dropout = settings.hidden, settings.activation, settings.dropout
     activations = (activation,) * len(hidden) if isinstance(activation, str) else activation
     shares = dropout if isinstance(dropout, tuple) else (dropout,) * max(len(hidden), 1)
     layers: list[nn.Module] = []
-    features = width
     for units, name, share in zip(hidden, activations, shares, strict=False):
         layers += [nn.Linear(width, units), ACTIVATIONS[name]()]
         if share:
@@ -76,16 +82,16 @@ def head_layers(settings: Head, width: int, classes: int) -> nn.Sequential:
     if not hidden and any(shares):
         layers.append(nn.Dropout(shares[0]))
     numbered = {str(n): layer for n, layer in enumerate([*layers, nn.Linear(width, classes)])}
-    first = {"standardize": Standardize(features)} if settings.standardize else {}
     return nn.Sequential(OrderedDict(first | numbered))
 
 
 def folded(head: nn.Sequential) -> nn.Sequential:
-    """The same head for evaluation, its standardisation folded into the first linear layer."""
-    first = head[0]
-    if not isinstance(first, Standardize):
+    """The same head for evaluation, its standardisation folded into the first linear layer, if it
+    has one."""
+    first, rest = head[0], head[1:]
+    if not isinstance(first, Standardize) or not any(isinstance(x, nn.Linear) for x in rest):
         return head
-    layers = copy.deepcopy(head[1:])
+    layers = copy.deepcopy(rest)
     linear = next(layer for layer in layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         linear.weight.div_(first.std)
@@ -135,7 +141,7 @@ class Network(nn.Module):
         self,
         backbone: BackboneSettings,
         cut: str,
-        head: Head,
+        head: Head | NeighbourHead,
         classes: int,
         input_size: int,
         *,

@@ -57,6 +57,18 @@ def epoch_length(labels: np.ndarray, balance: str) -> int:
     return len(labels)
 
 
+def class_weights(labels: np.ndarray, balance: str, classes: int) -> np.ndarray:
+    """How much a row of each class counts where the rows are read as they are: float64 (classes,).
+
+    1 with `none`. With any other balance all classes count equally, as they do in `epoch_rows`,
+    and the n rows still sum to n: n / (classes that occur * rows of the class).
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if balance == "none":
+        return np.ones(classes)
+    return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+
+
 def _by_class(labels: np.ndarray) -> list[np.ndarray]:
     """The rows of each class that occurs, ascending."""
     counts = np.bincount(labels)

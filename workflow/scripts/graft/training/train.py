@@ -7,6 +7,7 @@ A mode differs from another only in where its weights come from and where its fr
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from graft.config.architectures import IMAGE, POOLS, frozen, is_transferred
+from graft.config.architectures import IMAGE, POOLS, PROBES, frozen, is_transferred
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
@@ -22,7 +23,7 @@ from graft.images.packs import Packs, open_parts
 from graft.models import model_file
 from graft.models.model_file import ModelDescription, Tensors
 from graft.models.network import Network
-from graft.training import loop, sampling, schedule
+from graft.training import loop, probes, sampling, schedule
 from graft.training.batches import Batches
 
 
@@ -86,6 +87,20 @@ def train(
             augment=spec.augment,
             device=settings.device,
         )
+
+    if settings.mode in PROBES:
+        description = replace(description, head=probes.linear(spec.head))
+        network = build(description, seed=seed, source=tensors, head=None)
+        found = probes.train(
+            network,
+            batches(rows),
+            batches(val_rows),
+            settings=settings,
+            description=description,
+            model=model,
+            history=history,
+        )
+        return {**found, "transfer": transfer(network, tensors, None)}
 
     fit = loop.fit(
         make_network,
