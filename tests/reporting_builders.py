@@ -37,6 +37,7 @@ def result(
         "best_epoch": 1,
         "stopped_early": True,
         "epochs": 2,
+        "chosen": {"lr": 0.01, "transferred_lr_scale": 1.0},
         "tuning": [{"trials": []}],
         "warm_up": warm_up,
         "seal": {"recipe": {"settings": settings}},

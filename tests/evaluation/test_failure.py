@@ -40,6 +40,15 @@ def test_constant_predictions_are_a_failure_by_every_metric():
     assert _failed(constant) == _failed(constant, metric="balanced_accuracy") == expected
 
 
+def test_a_probe_has_no_rate_to_change():
+    history = _history(epoch=[0], train_loss=[np.nan], val_accuracy=[0.8])
+    for predicted in ([1, 1, 1, 1], [0, 1, 1, 0]):
+        measured = _measured([0, 1, 1, 1], predicted)
+        found = _failed(measured, history, best_epoch=0, probe=True)
+        assert found.advice == "take another source"
+    assert _failed(GOOD, history, best_epoch=0, probe=True) is None
+
+
 @pytest.mark.parametrize(
     ("metric", "predicted", "reason"),
     [

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from reporting_builders import RIGHT, pack_of_test_rows, result
 
+from graft.config import architectures
 from graft.core.errors import GraftError
 from graft.reporting.figures import mistakes, style
 from graft.reporting.figures.confusion_matrices import confusion_matrices
@@ -141,8 +142,10 @@ def test_a_mode_has_one_colour_and_no_two_blocks_share_one():
     colours = [mode_colour(name) for name in names]
     assert len({*colours[:3], *colours[4:]}) == 8
     assert colours == [mode_colour(name) for name in names]
-    assert in_order(["fine_tuning", "freeze_block2", "from_scratch"]) == [
+    assert len({*map(mode_colour, architectures.MODES)}) == len(architectures.MODES)
+    assert in_order(["fine_tuning", "freeze_block2", "knn_probe", "from_scratch"]) == [
         "from_scratch",
+        "knn_probe",
         "freeze_block2",
         "fine_tuning",
     ]

@@ -75,6 +75,7 @@ def experiment(folder, name, modes, *, names="s", train=None):
                 "best_epoch": 1,
                 "stopped_early": True,
                 "epochs": 2,
+                "chosen": {"lr": 0.01},
                 "tuning": [{"trials": []}],
                 "warm_up": None,
                 "samples": {"train": 20, "val": 5},

@@ -1,10 +1,14 @@
 """The plots stage: its warnings."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from reporting_builders import RIGHT, result
 
 from graft.reporting import plots
+from graft.reporting.plots import FIGURES
 from graft.reporting.results import Results
 
 
@@ -94,3 +98,42 @@ def test_a_run_on_rebalanced_rows_is_judged_by_balanced_accuracy(tmp_path):
     assert plots.warnings(run, "balanced_accuracy") == []
     train["balance"] = "weighted"
     assert plots.warnings(run, "accuracy") == []
+
+
+def probe(path, confidences, **options):
+    """A logistic probe's results, with the history and the report that it writes."""
+    run = result(path, confidences, mode="logistic_probe", cut="avgpool", **options)
+    run.fits["logistic_probe", 0] |= {"best_epoch": 0, "stopped_early": False}
+    row = {"epoch": [0], "val_accuracy": 0.9, "val_balanced_accuracy": 0.9, "val_loss": 0.3}
+    empty = dict.fromkeys(("learning_rate", "train_loss", "train_accuracy"), np.nan)
+    run.histories["logistic_probe", 0] = pd.DataFrame(row | empty)
+    return run
+
+
+def test_a_probe_is_not_asked_for_epochs_or_another_rate(tmp_path):
+    assert plots.warnings(probe(tmp_path / "a.csv", RIGHT), "accuracy") == []
+    constant = probe(tmp_path / "b.csv", np.tile([1 - 1e-12, 1e-12], (4, 1)))
+    assert plots.warnings(constant, "accuracy") == [
+        "logistic_probe, seed 0, failed: constant predictions, all 'n'; take another source."
+    ]
+    assert FIGURES["learning_curves"](constant).texts[0].get_text().startswith("No mode")
+
+
+@pytest.mark.parametrize(
+    ("pair", "warned"),
+    [
+        ({"low": 0.01, "high": 0.0512}, True),
+        ({"low": -0.01, "high": 0.05}, False),
+        ({"low": None, "high": None}, False),
+        ({"low": 0.01, "high": 0.05, "a": "feature_extraction", "b": "logistic_probe"}, False),
+        ({"low": 0.01, "high": 0.05, "b": "fine_tuning"}, False),
+    ],
+)
+def test_a_head_below_the_logistic_regression_on_its_features_is_named(tmp_path, pair, warned):
+    pair = {"a": "logistic_probe", "b": "feature_extraction", "difference": 0.03, **pair}
+    run = replace(probe(tmp_path / "a.csv", RIGHT), comparison={"pairs": [pair]})
+    sentence = (
+        "feature_extraction is below logistic_probe by 3.0 points of balanced accuracy [1.0, 5.1]: "
+        "its head is not trained as well as it could be; give it more epochs or another lr."
+    )
+    assert plots.warnings(run, "balanced_accuracy") == ([sentence] if warned else [])

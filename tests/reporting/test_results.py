@@ -39,6 +39,13 @@ def test_notes_state_the_candidates_and_which_mode_starts_from_a_trained_head(tm
     assert budget.startswith("Every mode was chosen on the validation samples among 1 candidate(s)")
     assert lp_ft.startswith("fine_tuning starts from the head of feature_extraction")
     assert "LP-FT" in lp_ft
+    solved = result(tmp_path / "c.csv", RIGHT, mode="knn_probe")
+    solved.fits["knn_probe", 0]["chosen"] = {"k": 5, "distance": "cosine"}
+    assert (
+        replace(both, fits=both.fits | solved.fits)
+        .budget()
+        .endswith("; knn_probe among 1 candidate(s) for k and distance, without epochs.")
+    )
     tuned.fits["fine_tuning", 0]["tuning"] = [{"trials": []}, {"trials": []}]
     assert "feature_extraction among 1 candidate(s)" in both.budget()
     assert "fine_tuning among 2 candidate(s)" in both.budget()

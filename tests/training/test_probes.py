@@ -52,7 +52,7 @@ def rows(path, count, seed, classes):
         hdf5.write_strings(file, "sample_id", [f"{seed}-{i}" for i in range(count)])
         hdf5.write_strings(file, "group", [f"{seed}-{i}" for i in range(count)])
         file.attrs["classes"] = json.dumps([f"c{n}" for n in range(classes)])
-    return Batches(open_parts([path]), None, flip=True, shift=0, device="cpu")
+    return Batches(open_parts([path]), None, device="cpu")
 
 
 def features_of(batches):

@@ -5,7 +5,7 @@ from typing import Any
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Config, Hyperparameters, Tune
+from graft.config.models import Config, Head, Hyperparameters, Tune
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
@@ -15,7 +15,8 @@ SPLITS = ("train", "val", "test")
 def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparameters:
     """How one mode trains: the experiment's keys, overridden by the mode's own.
 
-    Without a `tune` what is not set is tuned over the `default_grid`.
+    Without a `tune` what is not set is tuned over the `default_grid`. A probe has no use for most
+    keys, so they are left at their defaults.
     """
     training = config.experiments[experiment].train
     override = training.modes.get(mode)
@@ -26,6 +27,9 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
         values = _overridden(values, override)
         given |= override.model_fields_set
     settings = Hyperparameters.model_validate({key: values[key] for key in keys})
+    if mode in architectures.PROBES:
+        kept = settings.model_dump(include={"select", "balance"})
+        return Hyperparameters(**kept, head=Head(pool=settings.head.pool))
     if "tune" in given:
         return settings
     transferred = architectures.trains_transferred(mode)

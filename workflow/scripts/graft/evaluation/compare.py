@@ -9,7 +9,7 @@ only 88 % of the time where they vary by 5 points: if seeds disagree, run more o
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -147,19 +147,19 @@ def verdict(
     a: str, b: str, difference: float, interval: list[float] | None, *, metric: str = "accuracy"
 ) -> str:
     """One plain sentence on "a minus b" (shares in 0..1), which may be that nothing was shown."""
-    unit = "points" if metric == "accuracy" else f"points of {metric.replace('_', ' ')}"
+    amount = in_points(difference, interval, metric)
     if interval is None:
-        return (
-            f"no interval for {a} against {b} ({_points(difference)} {unit}): all test samples "
-            "are of one group"
-        )
-    low, high = interval
-    bounds = f"[{_points(low)}, {_points(high)}]"
-    if low > 0:
-        return f"{a} beats {b} by {_points(difference)} {unit} {bounds}"
-    return (
-        f"no evidence of a difference between {a} and {b} ({_points(difference)} {unit} {bounds})"
-    )
+        return f"no interval for {a} against {b} ({amount}): all test samples are of one group"
+    if interval[0] > 0:
+        return f"{a} beats {b} by {amount}"
+    return f"no evidence of a difference between {a} and {b} ({amount})"
+
+
+def in_points(difference: float, interval: Sequence[float] | None, metric: str) -> str:
+    """A difference of shares with its interval, such as "3.1 points [1.0, 5.2]"."""
+    unit = "points" if metric == "accuracy" else f"points of {metric.replace('_', ' ')}"
+    bounds = f" [{', '.join(map(_points, interval))}]" if interval is not None else ""
+    return f"{_points(difference)} {unit}{bounds}"
 
 
 def no_verdict(a: str, b: str, runs: Mapping[str, Mapping], failures: Failures) -> str | None:

@@ -11,6 +11,7 @@ from graft.core.errors import GraftError
 
 _TOLERANCE = 1e-9
 _LOWER = "lower train.lr"
+_OTHER = "take another source"
 
 
 class Failure(NamedTuple):
@@ -28,6 +29,7 @@ def failure(
     select: str,
     best_epoch: int,
     rebalanced: bool = False,
+    probe: bool = False,
 ) -> Failure | None:
     """Why a run failed, or None if it did not.
 
@@ -44,7 +46,8 @@ def failure(
 
     A run that was trained on `rebalanced` rows expects all classes equally often, so its accuracy
     may be below the share of the commonest test class although it tells the classes apart: it is
-    judged by balanced accuracy where `metric` is accuracy.
+    judged by balanced accuracy where `metric` is accuracy. A `probe` has no rate and no epochs that
+    could be changed: its features do not tell the classes apart.
     """
     if (epoch := diverged_at(history)) is not None:
         return Failure(f"diverged at epoch {epoch}", _LOWER)
@@ -53,7 +56,7 @@ def failure(
         answered = np.flatnonzero(matrix.sum(axis=0))
         if len(answered) == 1:
             name = metrics["classes"][answered[0]]
-            return Failure(f"constant predictions, all {name!r}", _LOWER)
+            return Failure(f"constant predictions, all {name!r}", _OTHER if probe else _LOWER)
         judged = judged_by(metric, rebalanced=rebalanced)
         value, base = metrics[judged], baseline(judged, matrix.sum(axis=1))
         if value <= base + _TOLERANCE:
@@ -61,7 +64,7 @@ def failure(
                 f"test {judged.replace('_', ' ')} {_percent(value)}, not above the "
                 f"{_percent(base)} of {BASELINES[judged]}"
             )
-            return Failure(reason, "change train.lr or raise train.epochs")
+            return Failure(reason, _OTHER if probe else "change train.lr or raise train.epochs")
     return _worse_than_its_start(history, select, best_epoch)
 
 

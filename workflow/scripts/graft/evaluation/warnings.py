@@ -1,12 +1,14 @@
-"""Warnings on single runs: failed, not converged, or with a saturated loss."""
+"""Warnings on single runs (not converged, or with a saturated loss), and on heads that are not
+trained as well as they could be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from graft.core.errors import GraftError
 from graft.evaluation import failure
+from graft.evaluation.compare import in_points
 
 _WINDOW_SHARE = 0.2  # of the epochs: the two stretches compared for "still improving"
 _WINDOW_LEAST = 3
@@ -88,6 +90,23 @@ def collapse_warning(metrics: Mapping, history: pd.DataFrame, *, metric: str) ->
         return None
     advice = "change train.lr (most often down), start from other weights or normalise the input"
     return f"has collapsed: {', and '.join(signs)}; {advice}"
+
+
+def head_warning(pairs: Sequence[Mapping], metric: str) -> str | None:
+    """A sentence if feature_extraction is worse than a logistic regression on the same features.
+
+    `pairs` are those of `compare.compare` by `metric`. Its head could be that regression, so an
+    interval above 0 is of the training, not of the features.
+    """
+    for pair in pairs:
+        beaten = pair["low"] is not None and pair["low"] > 0
+        if beaten and (pair["a"], pair["b"]) == ("logistic_probe", "feature_extraction"):
+            amount = in_points(pair["difference"], (pair["low"], pair["high"]), metric)
+            return (
+                f"feature_extraction is below logistic_probe by {amount}: its head is not trained "
+                "as well as it could be; give it more epochs or another lr."
+            )
+    return None
 
 
 def _half_way(baseline: float) -> float:

@@ -7,6 +7,7 @@ experiment that is best on validation. Only experiments with the same test sampl
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -64,12 +65,13 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
     - `notes` and `warnings`: sentences.
     """
     metric = settings.evaluate.metric
-    experiments, rows = [], []
+    experiments, rows, judged = [], [], {}
     for spec in settings.experiments:
         own = results[spec.name]
         tables = own.tables()
         failures = own.failures_by_mode(metric)
         compared = {m: _compare(tables, settings.evaluate, m) for m in compare.METRICS}
+        judged[spec.name] = replace(own, comparison=compared[metric])
         own_rows = [_row(spec.name, mode, own, compared, failures[mode]) for mode in own.modes]
         vals = {row["mode"]: row["val"][metric] for row in own_rows}
         experiments.append(
@@ -100,7 +102,7 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
         "notes": _notes(alike, metric),
         "warnings": [
             f"{name}: {warning}"
-            for name, own in results.items()
+            for name, own in judged.items()
             for warning in plots.warnings(own, metric)
         ],
     }

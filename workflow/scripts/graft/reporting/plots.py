@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from graft.config.architectures import IMAGE
+from graft.config.architectures import IMAGE, PROBES
 from graft.core.files import JsonValue
 from graft.core.registry import Registry
-from graft.evaluation.warnings import collapse_warning, convergence_warning
+from graft.evaluation.warnings import collapse_warning, convergence_warning, head_warning
 from graft.reporting import tables
 from graft.reporting.figures.style import save_svg
-from graft.reporting.results import Results
+from graft.reporting.results import Record, Results
 from graft.training import schedule
 
 FIGURES: Registry[Callable[[Results], Figure]] = Registry("graft.reporting.figures")
@@ -43,29 +44,24 @@ def write(
 
 def warnings(results: Results, metric: str) -> list[str]:
     """Sentences on runs that failed, had not converged or collapsed, and on unequal views; runs are
-    judged by `metric` (see `evaluation.failure`)."""
+    judged by `metric` (see `evaluation.failure`), which is also that of the comparison."""
     sentences = []
     failures = results.failures(metric)
     for run, fit in results.fits.items():
         history, measured = results.histories[run], results.metrics[run]
-        select = schedule.metric(fit["select"])
         failed = failures.get(run)
-        for problem in (
-            f"failed: {failed.reason}; {failed.advice}" if failed else None,
-            f"did not improve on the head of {fit['warm_up']} that it started from: its model is "
-            "that start"
-            if fit["best_epoch"] == 0
-            else None,
-            convergence_warning(history, stopped_early=fit["stopped_early"], metric=select),
-            collapse_warning(measured, history, metric=metric),
-        ):
-            if problem:
-                sentences.append(f"{run[0]}, seed {run[1]}, {problem}.")
-    if unequal := _unequal_views(list(results.fits.values())):
+        problems = [f"failed: {failed.reason}; {failed.advice}" if failed else None]
+        if run[0] not in PROBES:
+            problems += _of_training(fit, history, measured, metric)
+        sentences += [f"{run[0]}, seed {run[1]}, {problem}." for problem in problems if problem]
+    trained = [fit for (mode, _), fit in results.fits.items() if mode not in PROBES]
+    if unequal := _unequal_views(trained):
         sentences.append(
             "The modes were trained on different views: not all had the same "
             f"{' and '.join(unequal)}. Set it alike, or turn it off, for a fair comparison."
         )
+    if (of_head := head_warning(results.comparison.get("pairs", ()), metric)) is not None:
+        sentences.append(of_head)
     return sentences
 
 
@@ -81,4 +77,19 @@ def _unequal_views(fits: Sequence[Mapping[str, Any]]) -> list[str]:
         f"augment.{name}"
         for name in names
         if any(views.get(name) != had[0].get(name) for views in had)
+    ]
+
+
+def _of_training(
+    fit: Record, history: pd.DataFrame, measured: Record, metric: str
+) -> list[str | None]:
+    """What may be said of a run that was trained by epochs."""
+    select = schedule.metric(fit["select"])
+    return [
+        f"did not improve on the head of {fit['warm_up']} that it started from: its model is that "
+        "start"
+        if fit["best_epoch"] == 0
+        else None,
+        convergence_warning(history, stopped_early=fit["stopped_early"], metric=select),
+        collapse_warning(measured, history, metric=metric),
     ]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from graft.config.architectures import PROBES
 from graft.core.errors import GraftError
 from graft.evaluation.failure import Failure, failure
 from graft.evaluation.predictions import read_predictions
@@ -113,6 +114,7 @@ class Results:
                 select=schedule.metric(fit["select"]),
                 best_epoch=fit["best_epoch"],
                 rebalanced=fit["seal"]["recipe"]["settings"]["train"]["balance"] != "none",
+                probe=run[0] in PROBES,
             )
             for run, fit in self.fits.items()
         }
@@ -193,7 +195,10 @@ def wildcard(record: Record, name: str) -> str:
 
 def _budget(fit: Record) -> str:
     """Such as "6 candidates in trials of 195 to 390 updates, the best of them for 30 epochs"."""
-    grid, epochs = fit["tuning"], f"at most {fit['epochs']} epochs"
+    grid = fit["tuning"]
+    if "lr" not in fit["chosen"]:
+        return f"{len(grid)} candidate(s) for {' and '.join(fit['chosen'])}, without epochs"
+    epochs = f"at most {fit['epochs']} epochs"
     lengths = [trial["updates"] for candidate in grid for trial in candidate["trials"]]
     if not lengths:
         return f"{len(grid)} candidate(s) of {epochs}"

@@ -97,9 +97,7 @@ class Learner:
             step(self.optimizer, self.settings.optimizer.clip)
             self.average.update()
             total += loss.item() * len(rows)
-            truth = (
-                labels.argmax(1) if labels.ndim == 2 else labels
-            )  # a mixture: the larger
+            truth = labels.argmax(1) if labels.ndim == 2 else labels  # a mixture: the larger
             right += int((outputs.argmax(1) == truth).sum())
             seen += len(rows)
         return total / seen, right / seen

@@ -78,26 +78,29 @@ def train(
     """
     select = schedule.metric(settings.train.select)
     grid = GRIDS[settings.mode](network.to(train.device), train, val, settings)
-    histories: list[list[schedule.Row]] = []
+    histories: dict[int, list[schedule.Row]] = {}
     tuning: list[dict[str, Any]] = []
-    for candidate in tqdm(grid, desc="candidates"):
+    for number, candidate in enumerate(tqdm(grid, desc="candidates")):
         scores = loop.scores(candidate.outputs, val.labels)
-        histories.append([{"epoch": 0} | {f"val_{name}": value for name, value in scores.items()}])
+        row = {"epoch": 0} | {f"val_{name}": value for name, value in scores.items()}
+        histories[number] = [row]
         done = {"epochs": 0, "best_epoch": 0, "val": scores[select], "diverged": False}
         tuning.append(candidate.tried | done)
-        if schedule.selected_candidate(histories, select) == len(histories) - 1:
-            best, value, row = candidate, scores[select], histories[-1]
+        if schedule.selected_candidate(histories, select) == number:
+            best, value, kept = candidate, scores[select], row
     network.head = best.head
     model_file.save(model, network.tensors(), replace(description, head=best.description).to_json())
-    columns = ["epoch", "learning_rate", "train_loss", "train_accuracy", *list(row[0])[1:]]
+    columns = ["epoch", "learning_rate", "train_loss", "train_accuracy", *list(kept)[1:]]
     with atomic(history) as temporary:
-        pd.DataFrame(row, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+        pd.DataFrame([kept], columns=columns).to_csv(temporary, index=False, lineterminator="\n")
     return {
         "mode": settings.mode,
         "cut": settings.cut,
         "classes": description.classes,
         "samples": {"train": len(train), "val": len(val)},
         "rows_per_epoch": len(train),
+        "epochs": 0,
+        "updates": {"trials": 0, "full": 0},
         "warm_up": None,
         "select": settings.train.select,
         "best_epoch": 0,

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from graft.config.architectures import PROBES
 from graft.core.errors import damaged
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     grid_shape,
     in_order,
+    message,
     mode_colour,
     new_figure,
     percent,
@@ -29,8 +31,11 @@ LOG_RANGE = 20  # a loss this many times its median is drawn on a log axis
 
 @FIGURES.register("learning_curves")
 def draw(results: Results) -> Figure:
+    trained = [mode for mode in results.modes if mode not in PROBES]
+    if not trained:
+        return message("No mode of this experiment is trained by epochs.")
     return learning_curves(
-        {mode: list(results.of(mode, results.histories).values()) for mode in results.modes},
+        {mode: list(results.of(mode, results.histories).values()) for mode in trained},
         warm_up=results.warm_ups(),
         metric=schedule.metric(results.select),
     )

@@ -22,11 +22,14 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
+from graft.config.architectures import MODES
 from graft.core.files import atomic
 from graft.evaluation.failure import failed_runs
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
+    "logistic_probe": "#000000",
+    "knn_probe": "#6E5494",
     "feature_extraction": "#0072B2",
     "fine_tuning": "#009E73",
 }
@@ -73,14 +76,15 @@ def mode_colour(mode: str) -> str:
 
 
 def in_order(modes: Iterable[str]) -> list[str]:
-    """Modes from no transferred layer to all layers trained; freeze_<block or layer> in between, by
-    depth: conv3_1, conv3_2, block3 (which ends after its layers), conv4_1."""
-    ranks = {"from_scratch": 0, "feature_extraction": 1, "fine_tuning": 3}
+    """Modes from no transferred layer to all layers trained, as MODES has them; freeze_<block or
+    layer> before the last, by depth: conv3_1, conv3_2, block3 (which ends after its layers)."""
+    *first, last = MODES
+    ranks = {**{mode: rank for rank, mode in enumerate(first)}, last: len(first) + 1}
 
     def depth(mode: str) -> list[float]:
         return [*(numbers_in(mode) or [0]), math.inf]
 
-    return sorted(modes, key=lambda mode: (ranks.get(mode, 2), depth(mode), mode))
+    return sorted(modes, key=lambda mode: (ranks.get(mode, len(first)), depth(mode), mode))
 
 
 def numbers_in(mode: str) -> list[int]:
