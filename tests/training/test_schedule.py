@@ -179,6 +179,15 @@ def test_automatic_epochs_are_two_thousand_updates_within_bounds(updates, epochs
     assert schedule.resolved(hyperparameters(epochs=7), updates).epochs == 7
 
 
+@pytest.mark.parametrize(
+    ("epochs", "patience", "waited"),
+    [(100, "auto", 33), (31, "auto", 10), (4, "auto", 10), (100, 5, 5), (100, None, None)],
+)
+def test_an_automatic_patience_is_a_third_of_the_epochs(epochs, patience, waited):
+    settings = hyperparameters(epochs=epochs, patience=patience)
+    assert schedule.resolved(settings, 1).patience == waited
+
+
 HALVING = {"tune": {"lr": [1, 2, 3, 4, 5, 6], "trials": [0.05, 0.1]}}
 
 

@@ -276,8 +276,9 @@ class Hyperparameters(Settings):
     """`balanced`: each row's loss is weighted by rows / (classes x rows of its class)"""
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    patience: Positive | None = 10
-    """stop after so many epochs without a better one; `null`: never"""
+    patience: Positive | Literal["auto"] | None = "auto"
+    """stop after so many epochs without a better one; `null`: never. `auto`: a third of `epochs`,
+    but 10 at least"""
     select: Literal["accuracy", "balanced_accuracy", "loss", "last"] = "accuracy"
     """what "better" means on the validation rows, for epochs and for `tune`; the lower loss breaks
     ties. `last` keeps the last epoch, as some published recipes do; `patience`

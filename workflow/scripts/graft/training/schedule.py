@@ -73,14 +73,18 @@ AUTO_EPOCHS = (10, 100)
 3.3), within bounds of epochs, so that small sets are not repeated without end and large ones are
 seen more than a few times."""
 
+AUTO_PATIENCE = 10
+"""The least epochs that `patience: auto` waits."""
+
 
 def resolved(settings: Hyperparameters, updates: int) -> Hyperparameters:
-    """The settings with a number of epochs, of `updates` (>= 1) each."""
-    if settings.epochs != "auto":
-        return settings
+    """The settings with `epochs` and `patience` in numbers; `updates` (>= 1) are an epoch's."""
     least, most = AUTO_EPOCHS
-    epochs = min(max(math.ceil(AUTO_UPDATES / updates), least), most)
-    return settings.model_copy(update={"epochs": epochs})
+    automatic = min(max(math.ceil(AUTO_UPDATES / updates), least), most)
+    epochs = automatic if settings.epochs == "auto" else settings.epochs
+    waited = max(AUTO_PATIENCE, epochs // 3)
+    patience = waited if settings.patience == "auto" else settings.patience
+    return settings.model_copy(update={"epochs": epochs, "patience": patience})
 
 
 def epochs_of(settings: Hyperparameters) -> int:
@@ -248,5 +252,6 @@ def is_stopped_early(history: Sequence[Row], settings: Hyperparameters) -> bool:
     """Whether `patience` epochs have passed without a better one."""
     best = best_epoch(history, settings.select)
     patience = settings.patience
+    assert patience != "auto", "the patience is not resolved"
     done = epochs_done(history)
     return patience is not None and best is not None and done - best >= patience
