@@ -356,6 +356,21 @@ def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
         assert recipes[0] == recipes[1]
 
 
+@pytest.mark.parametrize(("asked", "used"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "bf16")])
+def test_evaluation_and_prediction_have_a_precision_of_their_own(shipped, asked, used):
+    shipped["predict"] = {
+        "pictures": "photos",
+        "experiment": "portraits_sex",
+        "mode": "from_scratch",
+    }
+    shipped["compute"] |= {"training_precision": "bf16", "evaluation_precision": asked}
+    shipped["compute"] |= {"reproducible": "fast", "device": "cuda"}
+    config = resolve(shipped)
+    assert stages.train(config, "portraits_sex", "from_scratch").precision == "bf16"
+    assert stages.evaluate(config, "portraits_sex").precision == used
+    assert stages.predict(config, "digest", None).precision == used
+
+
 def merged(config, overlay):
     update_config(config, overlay)
     return config

@@ -92,6 +92,7 @@ def test_a_comment_a_docstring_and_an_unused_definition_rerun_nothing(edited):
     ("overlay", "reader"),
     [
         ("evaluate: {seed: 1}", "evaluate"),
+        ("compute: {evaluation_precision: bf16}", "evaluate"),
         ("datasets: {portraits: {equalize: true}}", "pack"),
         ("experiments: {portraits_sex: {train: {lr: 0.5}}}", "train"),
         ("mlflow: {experiment: other}", "track"),

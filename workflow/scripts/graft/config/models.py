@@ -52,13 +52,21 @@ class Compute(Settings):
     """arithmetic of the feature pass; `auto` is `bf16` on a GPU, and with `reproducible: fast` on a
     CPU that multiplies it (AMX or AVX512-BF16), else `fp32`"""
     training_precision: Precision = "fp32"
-    """arithmetic of training, evaluation and prediction. The shipped `config.yaml` sets `auto`"""
+    """arithmetic of training and its validation. The shipped `config.yaml` sets `auto`"""
+    evaluation_precision: Precision = "auto"
+    """arithmetic of evaluation and prediction, whatever that of training was; `auto` is `fp32` on
+    every device: rounding to `bf16` decides close verdicts"""
     batch_size: Positive = 32
     """samples per batch in the feature pass and in prediction; raise it on a GPU (training has its
     own)"""
     threads: Positive = 1
     """threads of each feature, training, evaluation and prediction job, on which results depend;
     two jobs of one thread are faster than one job of two"""
+
+    @property
+    def evaluation(self) -> str:
+        """The precision of evaluation and prediction: unlike the others, of no machine's choice."""
+        return "fp32" if self.evaluation_precision == "auto" else self.evaluation_precision
 
 
 class Evaluate(Settings):

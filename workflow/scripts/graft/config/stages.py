@@ -287,7 +287,7 @@ def evaluate(config: Config, experiment: str) -> EvaluateSettings:
         resamples=config.evaluate.resamples,
         level=config.evaluate.level,
         seed=config.evaluate.seed,
-        **_arithmetic(compute, compute.training_precision),
+        **_arithmetic(compute, compute.evaluation),
     )
 
 
@@ -362,7 +362,7 @@ def predict(config: Config, pictures: str, model: str | None) -> PredictSettings
         pictures_sha256=pictures,
         model=asked.model or f"{asked.experiment}, {asked.mode}, seed {asked.seed}",
         model_sha256=model,
-        **_arithmetic(compute, compute.training_precision),
+        **_arithmetic(compute, compute.evaluation),
         batch_size=compute.batch_size,
     )
 
