@@ -81,7 +81,7 @@ def experiment(folder, name, modes, *, names="s", train=None):
                 "samples": {"train": 20, "val": 5},
             }
             seal(run / "fit.json", {"history": run / "history.csv"}, recipe, fit)
-            measured = metrics.measure(frame, **figure)
+            measured = metrics.measure(frame, temperature=2.0, **figure)
             seal(run / "metrics.json", {"predictions": run / "predictions.csv"}, recipe, measured)
     return ShownExperiment(name=name, title=f"On {name}", source="src", dataset=DATASET)
 

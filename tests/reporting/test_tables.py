@@ -18,13 +18,17 @@ COMPARISON = {
 def _metrics():
     """mode -> seed -> metrics, of two modes and two seeds (one for the second)."""
     run = {"n": 100, "majority_baseline": 0.77, "auroc": None, "log_loss": 0.4567}
+    none = dict.fromkeys(("log_loss", "brier", "ece"))
+    unscaled = {"value": None, **none, "intervals": none}
+    scores = {"log_loss": 0.4, "brier": 0.2, "ece": 0.021}
+    run["temperature"] = {"value": 1.5, **scores, "intervals": {**none, "ece": [0.02, 0.03]}}
     interval = {"accuracy": [0.75, 0.85], "auroc": None}
     return {
         "from_scratch": {
             1: run | {"accuracy": 0.9, "intervals": interval},
             0: run | {"accuracy": 0.8, "intervals": interval},
         },
-        "<b>&mode": {0: run | {"accuracy": 1.0}},
+        "<b>&mode": {0: run | {"accuracy": 1.0, "temperature": unscaled}},
     }
 
 
@@ -44,6 +48,10 @@ def test_summary_table_has_a_row_per_run_and_per_mean(tmp_path):
     assert table["accuracy_std"].tolist() == pytest.approx(
         [np.nan, np.nan, 0.1 / np.sqrt(2), np.nan, np.nan], nan_ok=True
     )
+    temperatures, scaled = table["temperature"].tolist(), table["ece_scaled"].tolist()
+    assert temperatures == pytest.approx([1.5, 1.5, 1.5, np.nan, np.nan], nan_ok=True)
+    assert scaled == pytest.approx([0.021, 0.021, 0.021, np.nan, np.nan], nan_ok=True)
+    assert table["ece_scaled_high"][0] == 0.03 and table["temperature_std"][2] == 0
     assert table["failed"].tolist() == ["", "diverged at epoch 2", "1 of 2 runs", "", ""]
     assert table["auroc"].isna().all()
     tables.write_csv(table, tmp_path / "summary.csv")
@@ -89,6 +97,7 @@ def test_summary_page_is_escaped_and_needs_no_other_file(tmp_path):
     assert "80.0 [75.0, 85.0]" in page.cells
     assert "85.0 ± 7.1 [65.0, 74.0]" in page.cells
     assert "0.457" in page.cells
+    assert "2.1 [2.0, 3.0] T 1.50" in page.cells and "2.1 ± 0.0 T 1.50" in page.cells
     assert "–" in page.cells  # the AUROC that could not be computed
     assert "<b>&mode" in page.cells
     assert "1 failed" in page.cells and "mean 1 of 2 runs failed" in page.cells

@@ -412,7 +412,7 @@ def test_a_perceptron_on_raw_pixels_collapses_with_a_warning_and_a_normalised_on
         out = tmp_path / name
         model, _ = run(tmp_path, out, "from_scratch", "image", settings=settings, seed=0)
         frame = evaluate.predict(model, [parts["test"]], threads=1, **CPU)
-        measured = metrics.measure(frame, resamples=100, seed=0, level=0.95)
+        measured = metrics.measure(frame, temperature=None, resamples=100, seed=0, level=0.95)
         history = pd.read_csv(out / "history.csv")
         warnings[name] = collapse_warning(measured, history, metric="accuracy")
     assert warnings["raw"] is not None and "normalise the input" in warnings["raw"]

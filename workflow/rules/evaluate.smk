@@ -1,4 +1,4 @@
-# Requires: a trained model and the test rows at its cut.
+# Requires: a trained model, and the test and validation rows at its cut (the latter fit a temperature).
 # Makes:    predictions.csv, one row per test sample (and the same as Intel's neon course lists
 #           it, inference.txt), and metrics.json with intervals.
 
@@ -7,6 +7,7 @@ rule evaluate:
     input:
         model=sealed(f"{RUN}/model.safetensors"),
         test=inputs_at_cut("test"),
+        val=inputs_at_cut("val"),
     output:
         predictions=f"{RUN}/predictions.csv",
         inference=f"{RUN}/inference.txt",

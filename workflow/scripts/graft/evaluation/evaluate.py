@@ -1,4 +1,4 @@
-"""Predictions of a trained model for the test rows."""
+"""Predictions of a trained model for the test or the validation rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,9 @@ def predict(
     if rows.classes != description.classes:
         raise GraftError(f"{parts[0]} has other classes than {model}; run the pack stage again.")
     if not len(rows):
-        raise GraftError(f"{parts[0]}: no test sample is left; raise the data set's split.test.")
+        raise GraftError(
+            f"{parts[0]}: no sample is left; raise the data set's share of that split."
+        )
     batches = Batches(
         rows,
         description.backbone.transform if description.cut == IMAGE else None,

@@ -5,6 +5,7 @@ many weightings of the rows in `weighted_metrics`, from which intervals come.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from scipy.special import logsumexp
 from graft.core.errors import GraftError
 from graft.core.files import JsonValue
 from graft.evaluation import bootstrap
-from graft.evaluation.predictions import MIN_CLASSES, check_arrays, unpack_predictions
+from graft.evaluation.calibration import SCORES, at_temperature, weighted_scores
+from graft.evaluation.predictions import (
+    MIN_CLASSES,
+    Predictions,
+    check_arrays,
+    unpack_predictions,
+)
 
 HEADINGS = {
     "accuracy": "accuracy",
@@ -37,7 +44,8 @@ METRICS = tuple(HEADINGS)
 UNSCALED = ("log_loss", "brier")
 """The log loss is in nats, the Brier score in 0..2; they are no shares."""
 
-ECE_BINS = 15
+SCALED = {f"{name}_scaled": name for name in SCORES}
+"""Names in tables of the SCORES after temperature scaling."""
 
 
 def classification_metrics(
@@ -54,10 +62,9 @@ def classification_metrics(
     predicted ones, with 0 for an undefined ratio; balanced accuracy is the mean recall of the
     true ones. AUROC and average precision are those of the second class for K = 2, else the
     mean one-versus-rest value of the classes with both positives and negatives, and None where
-    there is no such class; rows are ranked by `margins`. The log loss is the mean negative
-    log-likelihood of the true class; for the Brier score see `brier_scores`, for the ECE
-    `calibration_error`. Raises GraftError for no rows, labels outside 0..K-1 or
-    scores that are not log-probabilities.
+    there is no such class; rows are ranked by `margins`. For log loss, Brier score and ECE see
+    `calibration`. Raises GraftError for no rows, labels outside 0..K-1 or scores that are not
+    log-probabilities.
     """
     true, log_probabilities = check_arrays(true, log_probabilities)
     count = log_probabilities.shape[1]
@@ -83,6 +90,7 @@ def classification_metrics(
         if 0 < np.count_nonzero(true == k) < len(true)
     ]
     auroc, average_precision = np.mean(ranked, axis=0) if ranked else (None, None)
+    scored = weighted_scores(true, log_probabilities, np.ones((len(true), 1)))
     values = {
         "accuracy": sklearn.metrics.accuracy_score(true, predicted),
         "balanced_accuracy": balanced,
@@ -91,9 +99,7 @@ def classification_metrics(
         "macro_f1": f1,
         "auroc": auroc,
         "average_precision": average_precision,
-        "log_loss": _row_log_loss(true, log_probabilities).mean(),
-        "brier": brier_scores(true, log_probabilities).mean(),
-        "ece": calibration_error(true, log_probabilities, np.ones((len(true), 1)))[0],
+        **{name: score[0] for name, score in scored.items()},
         "majority_baseline": np.bincount(true).max() / len(true),
     }
     matrix = sklearn.metrics.confusion_matrix(true, predicted, labels=np.arange(count))
@@ -143,42 +149,8 @@ def weighted_metrics(
         "macro_f1": f1.sum(axis=0) / occurs,
         "auroc": auroc,
         "average_precision": average_precision,
-        "log_loss": _row_log_loss(true, log_probabilities) @ weights / total,
-        "brier": brier_scores(true, log_probabilities) @ weights / total,
-        "ece": calibration_error(true, log_probabilities, weights),
+        **weighted_scores(true, log_probabilities, weights),
     }
-
-
-def brier_scores(true: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
-    """The Brier score of each row: float64 (n,) in 0..2, the squared differences between the
-    probabilities and 1 for the true class, 0 for the others, summed over classes.
-
-    `true` int (n,), `log_probabilities` float (n, K). Brier, "Verification of forecasts expressed
-    in terms of probability", Monthly Weather Review 78(1), 1950: for two classes it is twice the
-    squared error of one of them.
-    """
-    errors = np.exp(log_probabilities)
-    errors[np.arange(len(true)), true] -= 1
-    return np.square(errors).sum(axis=1)
-
-
-def calibration_error(
-    true: np.ndarray, log_probabilities: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Expected calibration error of many weightings of the same rows: float64 (R,) in 0..1.
-
-    `true` int (n,), `log_probabilities` float (n, K), `weights` (n, R) >= 0. Rows are binned by the
-    confidence in their predicted class, in ECE_BINS bins of equal width, ((b - 1) / 15, b / 15] for
-    b = 1..15; it is the mean over rows of |accuracy - mean confidence| of their bin (Guo et al.,
-    "On Calibration of Modern Neural Networks", ICML 2017, eq. 3). It is never negative, so on few
-    rows chance alone makes it larger, and a resample's is larger still.
-    """
-    rows = np.arange(len(true))
-    confidences = np.exp(log_probabilities.max(axis=1))
-    bins = np.clip(np.ceil(confidences * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gaps = (log_probabilities.argmax(axis=1) == true) - confidences
-    binned = sparse.csr_array((gaps, (bins, rows)), shape=(ECE_BINS, len(rows)))
-    return np.abs(binned @ weights).sum(axis=0) / weights.sum(axis=0)
 
 
 def margins(log_probabilities: np.ndarray) -> np.ndarray:
@@ -231,20 +203,39 @@ def weighted_ranking(
 
 
 def measure(
-    frame: pd.DataFrame, *, resamples: int, seed: int, level: float
+    frame: pd.DataFrame, *, temperature: float | None, resamples: int, seed: int, level: float
 ) -> dict[str, JsonValue]:
-    """All metrics of a predictions table, with their intervals under `intervals`."""
+    """All metrics of a predictions table, with their intervals under `intervals`.
+
+    `temperature` is what was fitted on the validation rows (see `calibration.fit_temperature`).
+    Under `temperature` are its `value`, the SCORES of the same rows at it, all None where it is
+    None, and their `intervals`.
+    """
     rows = unpack_predictions(frame)
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "level": level}
     return {
         **classification_metrics(rows.true, rows.log_probabilities, rows.classes),
-        "intervals": bootstrap_intervals(
-            rows.true,
-            rows.log_probabilities,
-            rows.group,
-            resamples=resamples,
-            seed=seed,
-            level=level,
-        ),
+        "intervals": bootstrap_intervals(rows.true, rows.log_probabilities, rows.group, **options),
+        "temperature": {"value": temperature, **_scores_at(rows, temperature, options)},
+    }
+
+
+def _scores_at(
+    rows: Predictions, temperature: float | None, options: Mapping[str, Any]
+) -> dict[str, JsonValue]:
+    """SCORES at a temperature, and their intervals; `options` are those of the bootstrap."""
+    if temperature is None:
+        return {**dict.fromkeys(SCORES), "intervals": dict.fromkeys(SCORES)}
+    log_probabilities = at_temperature(rows.log_probabilities, temperature)
+
+    def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return weighted_scores(rows.true, log_probabilities, weights)
+
+    values = weighted(np.ones((len(rows.true), 1)))
+    intervals = bootstrap.intervals(weighted, rows.group, **options)
+    return {
+        **{name: float(value[0]) for name, value in values.items()},
+        "intervals": intervals or dict.fromkeys(SCORES),
     }
 
 
@@ -276,13 +267,21 @@ def bootstrap_intervals(
     return intervals or dict.fromkeys(METRICS)
 
 
-def over_seeds(metrics: Sequence[Mapping]) -> dict[str, dict[str, float | None]]:
-    """Mean and standard deviation (ddof = 1; None for one seed) of each of METRICS over runs.
+def scaled(run: Mapping) -> dict[str, float | None]:
+    """The `temperature` of what `measure` returned, and each of SCALED."""
+    at = run["temperature"]
+    return {"temperature": at["value"], **{name: at[raw] for name, raw in SCALED.items()}}
+
+
+def over_seeds(
+    metrics: Sequence[Mapping], names: Sequence[str] = METRICS
+) -> dict[str, dict[str, float | None]]:
+    """Mean and standard deviation (ddof = 1; None for one seed) of metrics over runs.
 
     Runs whose value is None are left out; with no value at all the mean is None too.
     """
     summary = {}
-    for name in METRICS:
+    for name in names:
         values = [run[name] for run in metrics if run.get(name) is not None]
         summary[name] = {
             "mean": float(np.mean(values)) if values else None,
@@ -306,8 +305,3 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator as float64, 0 where the denominator is 0."""
     out = np.zeros(np.shape(numerator), np.float64)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
-
-
-def _row_log_loss(true: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
-    """(n,) minus the log of the true class's probability."""
-    return -log_probabilities[np.arange(len(true)), true]

@@ -9,7 +9,7 @@ import pandas as pd
 from graft.core.assets import Asset
 from graft.core.files import atomic
 from graft.evaluation.failure import failed_runs
-from graft.evaluation.metrics import HEADINGS, METRICS, UNSCALED, over_seeds
+from graft.evaluation.metrics import HEADINGS, METRICS, SCALED, UNSCALED, over_seeds, scaled
 from graft.reporting.pages import write_page
 
 SUMMARY = Asset(__file__, "templates/summary.html")
@@ -34,8 +34,9 @@ def summary_table(
     (text; "mean" for the mean row), `n`, `majority_baseline`, then for each metric `<metric>`,
     `<metric>_low`, `<metric>_high` and, in mean rows of two seeds or more, `<metric>_std`. A mean
     row's interval is the mode's own in `comparison` (see `compare.compare`), so only the metric
-    compared has one. `failed` is the reason why a run failed, and in mean rows how many did; it is
-    empty where none did.
+    compared has one. Then come `temperature` and `temperature_std`, and likewise the scores after
+    temperature scaling, `<score>_scaled`. `failed` is the reason why a run failed, and in mean rows
+    how many did; it is empty where none did.
     """
     rows = []
     failures = comparison.get("failed", {}) if comparison else {}
@@ -47,6 +48,11 @@ def summary_table(
             for name in METRICS:
                 low, high = (runs[seed].get("intervals") or {}).get(name) or (None, None)
                 row |= _columns(name, runs[seed].get(name), low, high)
+            values = scaled(runs[seed])
+            row["temperature"] = values["temperature"]
+            for name, raw in SCALED.items():
+                low, high = runs[seed]["temperature"]["intervals"][raw] or (None, None)
+                row |= _columns(name, values[name], low, high)
             rows.append(row)
         row = {"mode": mode, "seed": MEAN, **_shared(next(iter(runs.values())))}
         row["failed"] = failed_runs(len(failed), len(runs)) if failed else ""
@@ -55,6 +61,11 @@ def summary_table(
             interval = comparison["modes"].get(mode, {}) if comparison and compared else {}
             ends = interval.get("low"), interval.get("high")
             row |= _columns(name, summed["mean"], *ends, summed["std"])
+        after = over_seeds([scaled(run) for run in runs.values()], ("temperature", *SCALED))
+        temperature = after.pop("temperature")
+        row |= {"temperature": temperature["mean"], "temperature_std": temperature["std"]}
+        for name, summed in after.items():
+            row |= _columns(name, summed["mean"], None, None, summed["std"])
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.astype(
@@ -98,7 +109,8 @@ def write_summary(
             "cells": [
                 _cell(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_std")))
                 for name in names
-            ],
+            ]
+            + [_scaled_cell(row)],
         }
         for row in table.to_dict("records")
     ]
@@ -108,7 +120,7 @@ def write_summary(
         title=title,
         n=f"{table['n'].iloc[0]:,}",
         majority=f"{100 * table['majority_baseline'].iloc[0]:.1f}",
-        heads=[HEADINGS[name] for name in names],
+        heads=[*(HEADINGS[name] for name in names), "ECE, scaled"],
         rows=rows,
         verdicts=verdicts,
         notes=notes,
@@ -181,6 +193,14 @@ def _validation_cell(val: float | None, test: float) -> Cell:
     return (
         Cell(NONE, []) if val is None else Cell(f"{100 * val:.1f}", [f"{100 * (val - test):+.1f}"])
     )
+
+
+def _scaled_cell(row: Mapping) -> Cell:
+    """The ECE after temperature scaling, with the temperature below it."""
+    cell = _cell("ece", *(row[f"ece_scaled{end}"] for end in ("", "_low", "_high", "_std")))
+    if pd.isna(row["temperature"]):
+        return cell
+    return Cell(cell.text, [*cell.details, f"T {row['temperature']:.2f}"])
 
 
 def _cell(

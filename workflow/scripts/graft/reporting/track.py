@@ -18,7 +18,7 @@ import pandas as pd
 from graft.config.stages import TrackSettings
 from graft.core.errors import GraftError
 from graft.core.files import digest
-from graft.evaluation.metrics import METRICS
+from graft.evaluation.metrics import METRICS, scaled
 from graft.reporting import results as experiments
 from graft.reporting.results import Results
 from graft.reporting.runs import (
@@ -90,6 +90,7 @@ def _child(results: Results, run: experiments.Run, models: Sequence[Path]) -> Re
         params={**seal["recipe"]["settings"], "seed": run[1], "chosen": fit["chosen"]},
         metrics={
             **{f"test_{name}": measured[name] for name in METRICS},
+            **{f"test_{name}": value for name, value in scaled(measured).items()},
             "test_majority_baseline": measured["majority_baseline"],
             "best_epoch": fit["best_epoch"],
             "seconds": seal["run"]["seconds"],

@@ -124,6 +124,8 @@ def _recomputed(path: Path, record: Record) -> Iterator[str]:
     again: Record = {}
     if path.name == "metrics.json":
         options = {key: settings[key] for key in ("resamples", "seed", "level")}
+        # The temperature is of the validation rows, whose predictions are not kept.
+        options["temperature"] = record["temperature"]["value"]
         again = metrics.measure(read_predictions(path.with_name("predictions.csv")), **options)
     elif path.name == "comparison.seal.json":
         if "fits" not in record["seal"]["recipe"]["inputs"]:
