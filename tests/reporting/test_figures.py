@@ -14,13 +14,16 @@ from reporting_builders import RIGHT, pack_of_test_rows, result
 
 from graft.config import architectures
 from graft.core.errors import GraftError
-from graft.reporting.figures import mistakes, style
+from graft.evaluation.metrics import measure
+from graft.evaluation.predictions import read_predictions
+from graft.reporting.figures import mistakes, reliability, style
 from graft.reporting.figures.confusion_matrices import confusion_matrices
 from graft.reporting.figures.contact_sheet import contact_sheet
 from graft.reporting.figures.dropped import dropped
 from graft.reporting.figures.learning_curves import learning_curves
 from graft.reporting.figures.learning_rates import learning_rates
 from graft.reporting.figures.mode_comparison import mode_comparison
+from graft.reporting.figures.reliability import Reliability, reliability_diagrams
 from graft.reporting.figures.style import in_order, mode_colour, save_svg
 from graft.reporting.plots import FIGURES
 from graft.reporting.results import Samples
@@ -85,6 +88,13 @@ def _comparison(modes=MODES):
     }
 
 
+def _reliability(scaled=True):
+    bins = {"n": [3, 27], "groups": [3, 10], "confidence": [0.55, 0.95], "accuracy": [1.0, 0.8]}
+    raw = pd.DataFrame(bins | {"low": [np.nan, 0.7], "high": [np.nan, 0.9]}, index=[8, 14])
+    after = pd.DataFrame(raw.to_dict("list"), index=[8, 12]) if scaled else None
+    return Reliability(raw, after, "ECE 18.0 %", 0.5)
+
+
 def _pictures(count):
     rng = np.random.default_rng(0)
     return [rng.integers(0, 255, (40, 40, 3), dtype=np.uint8) for _ in range(count)]
@@ -104,6 +114,7 @@ def _all_figures():
         "comparison": mode_comparison(_comparison()),
         "rates": learning_rates({mode: [_tuned([1e-3, 1e-2], [0.1, 1])] for mode in MODES}),
         "sheet": contact_sheet(_pictures(10), titles, title="mistakes"),
+        "reliability": reliability_diagrams({"fine_tuning": _reliability()}),
         "dropped": dropped(drops, {"structure": 985, "crop": 985}),
     }
 
@@ -251,6 +262,50 @@ def test_mode_comparison_of_one_mode_without_an_interval():
     assert words.texts[0].get_text() == ""
 
 
+def test_reliability_shows_accuracy_by_bin_and_how_many_rows_are_in_it():
+    figure = reliability_diagrams({mode: _reliability(mode != "from_scratch") for mode in MODES})
+    top, other, _, below, *_ = figure.axes
+    assert [axes.get_title().strip() for axes in figure.axes[:3]] == in_order(MODES)
+    # The diagonal, then the line of bins with an interval, and the dots of those without.
+    diagonal, line, dots = top.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [7 / 15, 1]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0.95], [0.8])
+    assert (list(dots.get_xdata()), list(dots.get_ydata())) == ([0.55], [1.0])
+    assert (dots.get_linestyle(), line.get_linestyle()) == ("None", "-")
+    (bars,) = top.collections
+    assert np.array(bars.get_segments()).tolist() == [[[0.95, 0.7], [0.95, 0.9]]]
+    (shares,) = below.patches
+    values = np.zeros(15)
+    values[[8, 14]] = 0.1, 0.9
+    assert shares.get_data().values == pytest.approx(values)
+    # Scaled: hollow, dashed and of its own bins.
+    assert len(other.lines) == 5 and other.lines[1].get_linestyle() == "--"
+    assert np.flatnonzero(figure.axes[4].patches[0].get_data().values).tolist() == [8, 12]
+
+
+def test_reliability_pools_the_seeds_each_at_its_own_temperature(tmp_path):
+    results = result(tmp_path / "a.csv", RIGHT)
+    again = result(tmp_path / "b.csv", RIGHT[::-1]).predictions["fine_tuning", 0]
+    options = {"resamples": 100, "seed": 0, "level": 0.95}
+    metrics = {}
+    for run, (path, temperature) in {
+        ("fine_tuning", 0): (tmp_path / "a.csv", None),
+        ("fine_tuning", 1): (again, 1e9),
+    }.items():
+        measured = measure(read_predictions(path), temperature=temperature, **options)
+        metrics[run] = measured | {"seal": {"recipe": {"settings": options}}}
+    paths = {("fine_tuning", 0): tmp_path / "a.csv", ("fine_tuning", 1): again}
+    figure = reliability.draw(replace(results, metrics=metrics, predictions=paths))
+    top, below = figure.axes
+    # The confidences of each seed are 0.9, 0.8, 0.6 and 0.7; all are right, then all wrong.
+    raw, scaled = top.lines[4], top.lines[2]
+    assert raw.get_xdata() == pytest.approx([0.6, 0.7, 0.8, 0.9])
+    assert raw.get_ydata() == pytest.approx([0.5] * 4)
+    # At that T all confidences are 1/2, and only one seed has a T.
+    assert (list(scaled.get_xdata()), list(scaled.get_ydata())) == ([pytest.approx(0.5)], [0.0])
+    assert "ECE 50.0 %; 50.0 % at T = 1000000000.00" in _texts(figure)
+
+
 def test_contact_sheet_has_a_cell_per_picture():
     pictures = [*_pictures(9), np.zeros((30, 40), np.uint8)]
     titles = [f"picture {number}" for number in range(10)]
@@ -314,7 +369,7 @@ def test_a_dollar_is_a_dollar(tmp_path):
 
 def test_every_caption_has_a_figure_of_its_name():
     captions = sorted(path.stem for path in Path(style.__file__).parent.glob("*.rst"))
-    assert len(captions) >= 6
+    assert len(captions) >= 7
     for name in captions:
         assert callable(FIGURES[name])
 
