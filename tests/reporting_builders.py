@@ -39,6 +39,7 @@ def result(
         "epochs": 2,
         "chosen": {"lr": 0.01, "transferred_lr_scale": 1.0},
         "tuning": [{"trials": []}],
+        "samples": {"train": 20, "val": 100},
         "warm_up": warm_up,
         "seal": {"recipe": {"settings": settings}},
     }

@@ -137,3 +137,19 @@ def test_a_head_below_the_logistic_regression_on_its_features_is_named(tmp_path,
         "its head is not trained as well as it could be; give it more epochs or another lr."
     )
     assert plots.warnings(run, "balanced_accuracy") == ([sentence] if warned else [])
+
+
+def test_a_run_that_ended_a_little_below_its_start_is_named_and_has_not_failed(tmp_path):
+    run = result(tmp_path / "a.csv", RIGHT, warm_up="feature_extraction")
+    run.fits["fine_tuning", 0] |= {"select": "last", "best_epoch": 1}
+    history = run.histories["fine_tuning", 0]
+    history[["epoch", "val_accuracy", "train_loss"]] = [[0, 0.91, np.nan], [1, 0.9, 0.5]]
+    (warning,) = plots.warnings(run, "accuracy")
+    assert warning == (
+        "fine_tuning, seed 0, ended a little below its start: validation accuracy 90.0 % at epoch "
+        "1, 91.0 % before training; with 100 validation rows this may be chance."
+    )
+    assert run.failures("accuracy") == {}
+    run.fits["fine_tuning", 0]["samples"]["val"] = 10_000
+    (warning,) = plots.warnings(run, "accuracy")
+    assert "failed: validation accuracy 90.0 % at epoch 1, worse than the 91.0 %" in warning

@@ -1,5 +1,6 @@
 """Failed runs: those that did not train, so that their figures say nothing about their mode."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -28,21 +29,22 @@ def failure(
     metric: str,
     select: str,
     best_epoch: int,
+    val_rows: int,
     rebalanced: bool = False,
     probe: bool = False,
 ) -> Failure | None:
     """Why a run failed, or None if it did not.
 
     `metrics` is what `metrics.classification_metrics` returns for the test rows, `metric` one of
-    BASELINES. `history` has a row per epoch with `epoch`, `train_loss` and `val_<metric>`; epoch 0,
+    BASELINES. `history` has a row per epoch with `epoch`, `train_loss` and `val_accuracy`; epoch 0,
     if there is one, is the network before its first update. `best_epoch` is the epoch that is the
-    model and `select` the validation metric it was chosen by: `loss` is better when lower, any
-    other when higher. A run failed if, in this order,
+    model, `select` the validation metric it was chosen by, and `val_rows` the number of validation
+    rows. A run failed if, in this order,
 
     - a training or validation loss is not finite;
     - on test rows of two true classes or more, all predictions are of one class, or `metric` is not
       above its `baseline`;
-    - the chosen epoch is worse than epoch 0 in val_<select>.
+    - the chosen epoch is below epoch 0 in validation accuracy by more than noise (see `fall`).
 
     A run that was trained on `rebalanced` rows expects all classes equally often, so its accuracy
     may be below the share of the commonest test class although it tells the classes apart: it is
@@ -65,7 +67,12 @@ def failure(
                 f"{_percent(base)} of {BASELINES[judged]}"
             )
             return Failure(reason, _OTHER if probe else "change train.lr or raise train.epochs")
-    return _worse_than_its_start(history, select, best_epoch)
+    fell = fall(history, select=select, best_epoch=best_epoch, val_rows=val_rows)
+    if fell is not None and fell.start - fell.value > fell.noise:
+        return Failure(
+            f"{fell.text}, worse than the {_percent(fell.start)} before training", _LOWER
+        )
+    return None
 
 
 BASELINES = {
@@ -118,19 +125,38 @@ def diverged_at(history: pd.DataFrame) -> int | None:
     return int(epochs.iloc[0]) if len(epochs) else None
 
 
-def _worse_than_its_start(history: pd.DataFrame, select: str, best_epoch: int) -> Failure | None:
-    values = history.set_index("epoch")[f"val_{select}"]
+class Fall(NamedTuple):
+    """A validation accuracy below that of epoch 0."""
+
+    epoch: int
+    value: float
+    start: float
+    noise: float
+    """Two standard errors of such a difference."""
+
+    @property
+    def text(self) -> str:
+        return f"validation accuracy {_percent(self.value)} at epoch {self.epoch}"
+
+
+def fall(history: pd.DataFrame, *, select: str, best_epoch: int, val_rows: int) -> Fall | None:
+    """How far the chosen epoch is below epoch 0, if it is; the arguments are those of `failure`.
+
+    An epoch that was chosen as the best one is never below the start; the last epoch, which
+    `select: last` keeps, may be. Two standard errors of the difference between two accuracies on
+    the same n rows are 2 sqrt(p (1 - p) / n), where p is their mean and hits on a row have a
+    correlation of one half; which rows were hit is not recorded.
+    """
+    if select != "accuracy":
+        return None
+    values = history.set_index("epoch")["val_accuracy"]
     if 0 not in values.index or best_epoch not in values.index:
         return None
-    value, start = values[best_epoch], values[0]
-    if not (value > start if select == "loss" else value < start):
+    value, start = float(values[best_epoch]), float(values[0])
+    if value >= start:
         return None
-    ends = [f"{end:.3g}" if select == "loss" else _percent(end) for end in (value, start)]
-    reason = (
-        f"validation {select.replace('_', ' ')} {ends[0]} at epoch {best_epoch}, worse than the "
-        f"{ends[1]} before training"
-    )
-    return Failure(reason, _LOWER)
+    mean = (value + start) / 2
+    return Fall(best_epoch, value, start, 2 * math.sqrt(mean * (1 - mean) / val_rows))
 
 
 def _percent(share: float) -> str:

@@ -60,6 +60,22 @@ def convergence_warning(
     return None
 
 
+def start_warning(
+    history: pd.DataFrame, *, select: str, best_epoch: int, val_rows: int
+) -> str | None:
+    """A sentence if a run ended below its start, but not so far that it failed; else None.
+
+    The arguments are those of `failure.failure`.
+    """
+    fell = failure.fall(history, select=select, best_epoch=best_epoch, val_rows=val_rows)
+    if fell is None or fell.start - fell.value > fell.noise:
+        return None
+    return (
+        f"ended a little below its start: {fell.text}, {100 * fell.start:.1f} % before training; "
+        f"with {val_rows:,} validation rows this may be chance"
+    )
+
+
 def collapse_warning(metrics: Mapping, history: pd.DataFrame, *, metric: str) -> str | None:
     """A sentence if a run's loss is saturated, and what to try; else None.
 

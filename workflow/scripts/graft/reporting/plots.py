@@ -14,7 +14,12 @@ from matplotlib.figure import Figure
 from graft.config.architectures import IMAGE, PROBES
 from graft.core.files import JsonValue
 from graft.core.registry import Registry
-from graft.evaluation.warnings import collapse_warning, convergence_warning, head_warning
+from graft.evaluation.warnings import (
+    collapse_warning,
+    convergence_warning,
+    head_warning,
+    start_warning,
+)
 from graft.reporting import tables
 from graft.reporting.figures.style import save_svg
 from graft.reporting.results import Record, Results
@@ -43,8 +48,9 @@ def write(
 
 
 def warnings(results: Results, metric: str) -> list[str]:
-    """Sentences on runs that failed, had not converged or collapsed, and on unequal views; runs are
-    judged by `metric` (see `evaluation.failure`), which is also that of the comparison."""
+    """Sentences on runs that failed, ended below their start, had not converged or collapsed, and
+    on unequal views; runs are judged by `metric` (see `evaluation.failure`), which is also that of
+    the comparison."""
     sentences = []
     failures = results.failures(metric)
     for run, fit in results.fits.items():
@@ -90,6 +96,9 @@ def _of_training(
         "start"
         if fit["best_epoch"] == 0
         else None,
+        start_warning(
+            history, select=select, best_epoch=fit["best_epoch"], val_rows=fit["samples"]["val"]
+        ),
         convergence_warning(history, stopped_early=fit["stopped_early"], metric=select),
         collapse_warning(measured, history, metric=metric),
     ]

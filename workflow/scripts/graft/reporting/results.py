@@ -113,6 +113,7 @@ class Results:
                 metric=metric,
                 select=schedule.metric(fit["select"]),
                 best_epoch=fit["best_epoch"],
+                val_rows=fit["samples"]["val"],
                 rebalanced=fit["seal"]["recipe"]["settings"]["train"]["balance"] != "none",
                 probe=run[0] in PROBES,
             )
