@@ -60,9 +60,13 @@ def test_a_probe_has_no_rate_to_change():
     ("metric", "predicted", "reason"),
     [
         # Right on 3 of 4: no better than always answering m, but 5/6 of balanced accuracy.
-        ("accuracy", [0, 1, 1, 0], "test accuracy 75.0 %, not above the 75.0 % of always"),
+        ("accuracy", [0, 1, 1, 0], "test accuracy 75.0 %, not above the 75.0 % of the commonest"),
         ("balanced_accuracy", [0, 1, 1, 0], None),
-        ("balanced_accuracy", [1, 0, 1, 1], "test balanced accuracy 33.3 %, not above the 50.0 %"),
+        (
+            "balanced_accuracy",
+            [1, 0, 1, 1],
+            "test balanced accuracy 33.3 %, not above the 50.0 % of guessing",
+        ),
     ],
 )
 def test_a_run_is_judged_by_its_metric_against_that_metrics_baseline(metric, predicted, reason):

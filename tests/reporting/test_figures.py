@@ -236,11 +236,11 @@ def test_a_large_confusion_matrix_has_no_cell_text_and_few_names():
         confusion_matrices({"a": np.eye(2)}, ["a", "b", "c"])
 
 
-def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
+def test_mode_comparison_shows_intervals_seeds_baseline_and_verdicts():
     comparison = _comparison()
     figure = mode_comparison(comparison)
     axes, words = figure.axes
-    # For each mode its interval, its mean and its seeds; then the majority line.
+    # For each mode its interval, its mean and its seeds; then the baseline.
     assert len(axes.lines) == 3 * 3 + 1
     top = axes.lines[6:9]  # modes are drawn from the bottom up: from_scratch is at the top
     row = comparison["modes"]["from_scratch"]
@@ -249,7 +249,9 @@ def test_mode_comparison_shows_intervals_seeds_majority_and_verdicts():
     assert list(top[2].get_xdata()) == list(row["seeds"].values())
     assert _colours(top) == [to_rgb(mode_colour("from_scratch"))] * 3
     assert axes.lines[-1].get_xdata() == [0.77, 0.77]
-    assert "majority class 77.0 %" in _texts(figure)
+    assert "the commonest class 77.0 %" in _texts(figure)
+    balanced = mode_comparison(comparison | {"metric": "balanced_accuracy"})
+    assert "guessing 77.0 %" in _texts(balanced)
     (listed,) = words.texts
     assert listed.get_text().split("\n") == [pair["verdict"] for pair in comparison["pairs"]]
 

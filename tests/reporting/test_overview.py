@@ -305,9 +305,10 @@ def test_one_experiment_can_stand_beside_published_figures_alone(tmp_path):
     assert compared["notes"] == ["Best on validation, by balanced accuracy: from_scratch in a."]
     assert compared["experiments"][0]["majority_baseline"] == 0.5
     _, texts = drawn(compared)
-    assert "83 %" in texts
+    assert "83 %" in texts and "guessing" in texts and "the commonest class" not in texts
     tables.write_overview(compared, tmp_path / "overview.html")
     page = (tmp_path / "overview.html").read_text(encoding="utf-8")
+    assert "guessing: 50.0 %" in page
     assert "Settings that differ" not in page and "Verdicts" not in page
 
 
@@ -347,7 +348,7 @@ def test_verification_recomputes_a_comparison_and_which_runs_failed(tmp_path):
     results = overviews.gather(*read(tmp_path, specs))["a"]
     failures = results.failures_by_mode("accuracy")
     compared = compare.compare(results.tables(), **OPTIONS, failures=failures)
-    reason = "test accuracy 40.0 %, not above the 50.0 % of always answering the commonest class"
+    reason = "test accuracy 40.0 %, not above the 50.0 % of the commonest class"
     assert compared["failed"] == {"from_scratch": {"1": reason}}
     path = tmp_path / "results/experiments/a/comparison.seal.json"
     seal(path, {}, recipe, compared, digests)

@@ -94,7 +94,7 @@ def test_a_run_on_rebalanced_rows_is_judged_by_balanced_accuracy(tmp_path):
     run = result(tmp_path / "a.csv", confidences, true=[0, 1, 0, 0])
     train = run.fits["fine_tuning", 0]["seal"]["recipe"]["settings"]["train"]
     (warning,) = plots.warnings(run, "accuracy")
-    assert "failed: test accuracy 75.0 %, not above the 75.0 % of always answering" in warning
+    assert "failed: test accuracy 75.0 %, not above the 75.0 % of the commonest class" in warning
     assert plots.warnings(run, "balanced_accuracy") == []
     train["balance"] = "weighted"
     assert plots.warnings(run, "accuracy") == []

@@ -45,7 +45,7 @@ def compare(
     - `modes`: mode -> `mean`, `std` (over seeds, ddof = 1; None for one seed), `low`, `high`
       (the interval of the mean) and `seeds` (seed as text -> figure);
     - `failed`: mode -> seed as text -> reason, of the modes with a failed run;
-    - `majority_baseline`: the metric of always answering the commonest true class;
+    - `majority_baseline`: the metric's `failure.baseline` on these rows;
     - `pairs`: for each pair `a` (the higher), `b`, `difference` of their means >= 0, `low`,
       `high` (its paired interval) and `verdict`, a sentence.
 

@@ -76,10 +76,10 @@ def failure(
 
 
 BASELINES = {
-    "accuracy": "always answering the commonest class",
+    "accuracy": "the commonest class",
     "balanced_accuracy": "guessing",
 }
-"""What each metric that runs are judged by reaches without looking at a picture, in words."""
+"""What reaches the `baseline` of each metric that runs are judged by, in words."""
 
 
 def baseline(metric: str, support: ArrayLike) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from graft.core.assets import Asset
 from graft.core.files import atomic
-from graft.evaluation.failure import failed_runs
+from graft.evaluation.failure import BASELINES, failed_runs
 from graft.evaluation.metrics import HEADINGS, METRICS, SCALED, UNSCALED, over_seeds, scaled
 from graft.reporting.pages import write_page
 
@@ -176,7 +176,7 @@ def _experiment(spec: Mapping, overview: Mapping, metrics: Sequence[str]) -> dic
     ]
     note = (
         f"{spec['name']}: {spec['architecture']}, source {spec['source']}; {spec['n_samples']:,} "
-        f"test samples of {spec['n_groups']:,} groups; always predicting the commonest class: "
+        f"test samples of {spec['n_groups']:,} groups; {BASELINES[compared]}: "
         f"{100 * spec['majority_baseline']:.1f} %"
     )
     return {"title": spec["title"], "note": note, "rows": rows}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from graft.evaluation.failure import BASELINES
 from graft.reporting.figures.style import (
     GREY,
     draw_estimate,
@@ -27,8 +28,8 @@ def draw(results: Results) -> Figure:
 
 @style()
 def mode_comparison(comparison: Mapping) -> Figure:
-    """Each mode's metric with its interval, its seeds as small dots, and the majority line; below
-    them the verdict on every pair. `comparison` is what `compare.compare` returns."""
+    """Each mode's metric with its interval, its seeds as small dots, and its baseline as a line;
+    below them the verdict on every pair. `comparison` is what `compare.compare` returns."""
     modes = in_order(comparison["modes"])[::-1]  # drawn from the bottom up
     verdicts, lines = wrapped(pair["verdict"] for pair in comparison["pairs"])
     heights = [0.9 + 0.55 * len(modes), 0.1 + 0.22 * lines]
@@ -41,7 +42,7 @@ def mode_comparison(comparison: Mapping) -> Figure:
     axes.text(
         baseline,
         1.02,
-        f"majority class {100 * baseline:.1f} %",
+        f"{BASELINES[comparison['metric']]} {100 * baseline:.1f} %",
         transform=axes.get_xaxis_transform(),
         ha="center",
         color=GREY,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
+from graft.evaluation.failure import BASELINES
 from graft.reporting.figures.style import (
     GREY,
     draw_estimate,
@@ -41,11 +42,11 @@ def overview_figure(overview: Mapping) -> Figure:
     the sentences on what may be compared. `overview` is what `overview.overview` returns.
 
     Each row has the test metric with its interval and seeds, as in `mode_comparison`, and as a
-    vertical bar the validation metric at the chosen epoch. Each block has its majority line.
+    vertical bar the validation metric at the chosen epoch. Each block has its baseline as a line.
     Published results are hollow; a range has two.
     """
     metric = overview["metric"]
-    blocks: list[tuple[str, list[Mapping], float | None]] = []  # heading, rows, majority baseline
+    blocks: list[tuple[str, list[Mapping], float | None]] = []  # heading, rows, baseline
     for spec in overview["experiments"]:
         own = {r["mode"]: r for r in overview["rows"] if r["experiment"] == spec["name"]}
         blocks.append(
@@ -93,7 +94,7 @@ def overview_figure(overview: Mapping) -> Figure:
     handles = [
         Line2D([], [], color="black", marker="o", markersize=8, linewidth=2.5, label="test"),
         Line2D([], [], linestyle="", label="validation, at the chosen epoch", **BAR),
-        Line2D([], [], color=GREY, linestyle="--", linewidth=1.2, label="commonest class"),
+        Line2D([], [], color=GREY, linestyle="--", linewidth=1.2, label=BASELINES[metric]),
     ]
     if overview["published"]:
         handles.append(Line2D([], [], linestyle="", label="published", **HOLLOW))
