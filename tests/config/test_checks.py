@@ -300,8 +300,8 @@ def test_recipes_of_training_can_differ_by_mode(shipped):
         ({"modes": {"fine_tuning": {"tune": {}}}}, (plan.RATES, None), (None, None)),
         (
             {"optimizer": {"name": "sgd"}},
-            ((0.001, 0.003, 0.01, 0.03, 0.1, 0.3), None),
-            ((0.003, 0.01, 0.03), plan.BOTH[1]),
+            ((0.003, 0.01, 0.03, 0.1), None),
+            ((0.003, 0.01), plan.BOTH[1]),
         ),
     ],
 )
@@ -317,7 +317,25 @@ def test_what_is_not_set_is_tuned_on_an_equal_budget(shipped, train, scratch, tu
         assert (grid.lr, grid.transferred_lr_scale) == expected
         if any(expected) and "tune" not in train:
             size = len(grid.lr or [0]) * len(grid.transferred_lr_scale or [0])
-            assert (size, grid.trials) == (6, plan.TRIALS)
+            assert (size, grid.trials) == (4, plan.TRIALS)
+
+
+def test_characters_are_not_mirrored_unless_asked(shipped):
+    experiment = shipped["experiments"]["portraits_sex"]
+    experiment["train"] = {}
+
+    def flips():
+        return plan.hyperparameters(resolve(shipped), "portraits_sex", "fine_tuning").augment.flip
+
+    assert flips() is True
+    experiment["dataset"] = "digits"
+    assert flips() is False
+    experiment["train"] = {"augment": {"flip": True}}
+    assert flips() is True
+    merged = {"merge": ["digits", "portraits"], "crop": "whole", "packed_size": 64}
+    shipped["datasets"]["both"] = merged
+    experiment |= {"dataset": "both", "train": {}}
+    assert flips() is False
 
 
 def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipped):

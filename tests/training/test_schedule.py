@@ -181,9 +181,9 @@ def test_automatic_epochs_are_two_thousand_updates_within_bounds(updates, epochs
 
 @pytest.mark.parametrize(
     ("epochs", "patience", "waited"),
-    [(100, "auto", 33), (31, "auto", 10), (4, "auto", 10), (100, 5, 5), (100, None, None)],
+    [(100, "auto", 50), (31, "auto", 15), (4, "auto", 10), (100, 5, 5), (100, None, None)],
 )
-def test_an_automatic_patience_is_a_third_of_the_epochs(epochs, patience, waited):
+def test_an_automatic_patience_is_half_of_the_epochs(epochs, patience, waited):
     settings = hyperparameters(epochs=epochs, patience=patience)
     assert schedule.resolved(settings, 1).patience == waited
 
@@ -204,27 +204,61 @@ def trials_of(number, **accuracies):
     ]
 
 
+MANY = 10**9
+"""Validation rows of which one standard error is nothing."""
+
+
+def candidates_of(*rates, **changes):
+    tune = {"lr": list(rates), "trials": [0.05, 0.1]}
+    return schedule.candidates(hyperparameters(epochs=10, tune=tune, **changes), True)
+
+
 def test_half_of_the_candidates_go_on_and_of_the_last_round_one():
-    settings = hyperparameters(epochs=10, **HALVING)
+    candidates = candidates_of(1, 2, 3, 4, 5, 6)
     first = trials_of(0, c0=0.1, c1=0.6, c2=0.5, c3=None, c4=0.6, c5=0.2)
     for done in range(6):
-        assert schedule.next_trial(first[:done], settings, 6) == (0, done)
-        assert schedule.survivors(first[:done], settings, 6) == [0, 1, 2, 3, 4, 5]
-    assert schedule.survivors(first, settings, 6) == [1, 2, 4]
+        assert schedule.next_trial(first[:done], candidates, MANY) == (0, done)
+        assert schedule.survivors(first[:done], candidates, MANY) == [0, 1, 2, 3, 4, 5]
+    assert schedule.survivors(first, candidates, MANY) == [1, 2, 4]
     second = trials_of(1, c1=0.6, c2=0.7, c4=0.7)
     for done, candidate in enumerate((1, 2, 4)):
         trials = [*first, *second[:done]]
-        assert schedule.next_trial(trials, settings, 6) == (1, candidate)
-    assert schedule.next_trial([*first, *second], settings, 6) is None
-    assert schedule.survivors([*first, *second], settings, 6) == [2], "of equals the first"
+        assert schedule.next_trial(trials, candidates, MANY) == (1, candidate)
+    assert schedule.next_trial([*first, *second], candidates, MANY) is None
+    assert schedule.survivors([*first, *second], candidates, MANY) == [2], "of equals the first"
 
 
 def test_without_rounds_or_with_one_candidate_nothing_is_tried():
-    assert schedule.next_trial([], hyperparameters(tune={"lr": [1, 2]}), 2) is None
-    assert schedule.survivors([], hyperparameters(tune={"lr": [1, 2]}), 2) == [0, 1]
-    assert schedule.next_trial([], hyperparameters(**HALVING), 1) is None
+    grid = schedule.candidates(hyperparameters(tune={"lr": [1, 2]}), True)
+    assert schedule.next_trial([], grid, 9) is None
+    assert schedule.survivors([], grid, 9) == [0, 1]
+    assert schedule.next_trial([], candidates_of(1), 9) is None
     trials = trials_of(0, c0=0.1, c1=0.2)
-    assert schedule.next_trial(trials, hyperparameters(**HALVING), 2) is None, "one is left"
+    assert schedule.next_trial(trials, candidates_of(1, 2), MANY) is None, "one is left"
+
+
+@pytest.mark.parametrize(
+    ("val_rows", "chosen"),
+    [(MANY, 2), (400, 2), (300, 1), (100, 1)],  # sqrt(.84 * .16 / 336) = .02
+)
+def test_within_a_standard_error_the_usual_rate_is_chosen(val_rows, chosen):
+    candidates = candidates_of(0.0001, 0.001, 0.01, optimizer={"name": "adamw"})
+    trials = trials_of(0, c0=0.5, c1=0.82, c2=0.84)
+    assert schedule.survivors(trials, candidates, val_rows) == [chosen]
+
+
+def test_the_usual_rate_of_sgd_is_ten_times_as_large():
+    trials = trials_of(0, c0=0.84, c1=0.83, c2=0.84)
+    for name, chosen in (("sgd", 2), ("adam", 1)):
+        candidates = candidates_of(0.0001, 0.001, 0.01, optimizer={"name": name})
+        assert schedule.survivors(trials, candidates, 50) == [chosen]
+
+
+def test_losses_have_no_standard_error():
+    candidates = candidates_of(0.0001, 0.001, 0.01, optimizer={"name": "adamw"}, select="loss")
+    rows = [{"val_loss": loss, "val_accuracy": 0.5} for loss in (0.9, 0.6, 0.5)]
+    trials = [{"round": 0, "candidate": n, "updates": 1, "row": row} for n, row in enumerate(rows)]
+    assert schedule.survivors(trials, candidates, 10) == [2]
 
 
 def test_a_trial_is_the_schedule_compressed():

@@ -213,9 +213,10 @@ class RandAugment(Settings):
 
 
 class Augment(Settings):
-    flip: bool = True
+    flip: bool | Literal["auto"] = "auto"
     """mirror half of the training pictures (their mirrored features are stored as well, at twice
-    the time and disk). Turn off where left and right matter"""
+    the time and disk). `auto`: yes, but not of the layout `mnist`, whose pictures are characters as
+    a rule. Turn off where left and right matter"""
     shift: Annotated[Number, Field(ge=0, le=0.5)] = 0.0
     """move them by up to this share of their side; only modes that freeze nothing can, so it gives
     them views that the others lack"""
@@ -285,7 +286,7 @@ class Hyperparameters(Settings):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     patience: Positive | Literal["auto"] | None = "auto"
-    """stop after so many epochs without a better one; `null`: never. `auto`: a third of `epochs`,
+    """stop after so many epochs without a better one; `null`: never. `auto`: half of `epochs`,
     but 10 at least"""
     select: Literal["accuracy", "balanced_accuracy", "loss", "last"] = "accuracy"
     """what "better" means on the validation rows, for epochs and for `tune`; the lower loss breaks

@@ -5,7 +5,7 @@ from typing import Any
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Config, Head, Hyperparameters, Tune
+from graft.config.models import Augment, Config, Head, Hyperparameters, Tune
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
@@ -29,7 +29,12 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
     settings = Hyperparameters.model_validate({key: values[key] for key in keys})
     if mode in architectures.PROBES:
         kept = settings.model_dump(include={"select", "balance"})
-        return Hyperparameters(**kept, head=Head(pool=settings.head.pool))
+        head, plain = Head(pool=settings.head.pool), Augment(flip=False)
+        return Hyperparameters(**kept, head=head, augment=plain)
+    if settings.augment.flip == "auto":
+        flip = are_mirrored(config, config.experiments[experiment].dataset)
+        augment = settings.augment.model_copy(update={"flip": flip})
+        settings = settings.model_copy(update={"augment": augment})
     if "tune" in given:
         return settings
     transferred = architectures.trains_transferred(mode)
@@ -37,11 +42,16 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
     return settings.model_copy(update={"tune": grid})
 
 
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-SCALES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-BOTH = (3e-4, 1e-3, 3e-3), (0.03, 0.3)
-TRIALS = (0.05, 0.1)
-"""Grids of six candidates and rounds for them (see docs/training.md for what they cost)."""
+def are_mirrored(config: Config, dataset: str) -> bool:
+    """Whether a data set's pictures may be mirrored without being asked (see `augment.flip`)."""
+    return all(member.layout != "mnist" for member in members(config, dataset).values())
+
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+SCALES = (0.03, 0.1, 0.3, 1.0)
+BOTH = (3e-4, 1e-3), (0.1, 1.0)
+TRIALS = (0.2,)
+"""Grids of four candidates, and the round for them (docs/training.md has what was measured)."""
 
 SGD_FACTOR = 10
 """How much larger the rates of SGD are than those of the adaptive optimizers."""

@@ -185,11 +185,11 @@ def fit(
             precision=precision,
         )
 
-    while chosen := schedule.next_trial(trials, settings, len(candidates)):
+    while chosen := schedule.next_trial(trials, candidates, len(val)):
         trials.append(_trial(learner(chosen[1]), *chosen, val, seed=seed))
         _write_checkpoint(checkpoint, state)
 
-    for number in schedule.survivors(trials, settings, len(candidates)):
+    for number in schedule.survivors(trials, candidates, len(val)):
         candidate, resumed = candidates[number], number in histories
         if resumed and number != list(histories)[-1]:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from graft.config.models import Hyperparameters
+from graft.config.plan import SGD_FACTOR
 
 Row = Mapping[str, float]
 """An epoch's `epoch` (from 1), `learning_rate`, `train_loss`, `train_accuracy`, and of the
@@ -76,13 +77,15 @@ seen more than a few times."""
 AUTO_PATIENCE = 10
 """The least epochs that `patience: auto` waits."""
 
+_LEAST_SCALE = 1e-9  # stands for a scale of 0 among powers of ten
+
 
 def resolved(settings: Hyperparameters, updates: int) -> Hyperparameters:
     """The settings with `epochs` and `patience` in numbers; `updates` (>= 1) are an epoch's."""
     least, most = AUTO_EPOCHS
     automatic = min(max(math.ceil(AUTO_UPDATES / updates), least), most)
     epochs = automatic if settings.epochs == "auto" else settings.epochs
-    waited = max(AUTO_PATIENCE, epochs // 3)
+    waited = max(AUTO_PATIENCE, epochs // 2)
     patience = waited if settings.patience == "auto" else settings.patience
     return settings.model_copy(update={"epochs": epochs, "patience": patience})
 
@@ -133,31 +136,36 @@ def trial_updates(settings: Hyperparameters, round: int, updates: int) -> int:
     return max(1, math.ceil(tune.trials[round] * epochs_of(settings) * updates))
 
 
-def survivors(trials: Sequence[Trial], settings: Hyperparameters, count: int) -> list[int]:
-    """The candidates of `count` that the trials so far leave in, in order.
+def survivors(
+    trials: Sequence[Trial], candidates: Sequence[Hyperparameters], val_rows: int
+) -> list[int]:
+    """The candidates that the trials so far leave in, as positions in order.
 
     Successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943): of each finished round the
-    better half goes on, rounded down, and of the last round the best one. A trial whose loss is not
-    finite is worse than all others; of equal ones the earlier candidate is the better.
+    better half goes on, rounded down, and of the last round the best one. Trials are short and
+    validation rows few, so the best is only taken for better where it is so by more than a standard
+    error: within one of it, the candidate nearest to the usual rates comes first (the
+    one-standard-error rule, Breiman et al. 1984). A trial whose loss is not finite comes last; of
+    equal ones the earlier comes first.
     """
-    alive = list(range(count))
-    rounds = len(settings.tune.trials)
+    alive = list(range(len(candidates)))
+    rounds = len(candidates[0].tune.trials)
     for number in range(rounds):
         rows = {trial["candidate"]: trial["row"] for trial in trials if trial["round"] == number}
         if len(alive) == 1 or len(rows) < len(alive):
             break
-        ranked = sorted(alive, key=lambda one: _trial_rank(rows[one], settings), reverse=True)
+        ranked = _in_order({one: rows[one] for one in alive}, candidates, val_rows)
         alive = sorted(ranked[: 1 if number == rounds - 1 else max(1, len(alive) // 2)])
     return alive
 
 
 def next_trial(
-    trials: Sequence[Trial], settings: Hyperparameters, count: int
+    trials: Sequence[Trial], candidates: Sequence[Hyperparameters], val_rows: int
 ) -> tuple[int, int] | None:
     """(round, candidate) of the next trial, or None when all have been run."""
-    alive = survivors(trials, settings, count)
+    alive = survivors(trials, candidates, val_rows)
     run = {(trial["round"], trial["candidate"]) for trial in trials}
-    for number in range(len(settings.tune.trials)):
+    for number in range(len(candidates[0].tune.trials)):
         if len(alive) == 1:
             return None
         waiting = [one for one in alive if (number, one) not in run]
@@ -166,10 +174,32 @@ def next_trial(
     return None
 
 
-def _trial_rank(row: Row, settings: Hyperparameters) -> tuple[float, float]:
-    if not math.isfinite(row["val_loss"]):
-        return -math.inf, -math.inf
-    return rank(row, settings.select)
+def _in_order(
+    rows: Mapping[int, Row], candidates: Sequence[Hyperparameters], val_rows: int
+) -> list[int]:
+    """The candidates of a finished round, the best first (see `survivors`)."""
+    select = candidates[0].select
+    ranks = {
+        one: rank(row, select) if math.isfinite(row["val_loss"]) else (-math.inf, -math.inf)
+        for one, row in rows.items()
+    }
+    best = max(ranks.values())[0]
+    share = 0.0 if metric(select) == "loss" else max(best, 0.0)
+    least = best - math.sqrt(share * (1 - share) / val_rows)
+
+    def key(one: int) -> tuple:
+        within = math.isfinite(ranks[one][0]) and ranks[one][0] >= least
+        return (0, _distance(candidates[one])) if within else (1, *(-value for value in ranks[one]))
+
+    return sorted(rows, key=key)
+
+
+def _distance(candidate: Hyperparameters) -> float:
+    """How far its rates are from the usual ones, in powers of ten."""
+    usual = Hyperparameters()
+    lr = usual.lr * (SGD_FACTOR if candidate.optimizer.name == "sgd" else 1)
+    scale = max(candidate.transferred_lr_scale, _LEAST_SCALE) / usual.transferred_lr_scale
+    return abs(math.log10(candidate.lr / lr)) + abs(math.log10(scale))
 
 
 def metric(select: str) -> str:
