@@ -21,6 +21,7 @@ reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
 	@$(MAKE) --no-print-directory report
 	@$(BIN)/python workflow/scripts/show.py
+	@$(BIN)/python workflow/scripts/golden.py || true
 
 ## report: results/report.html, of what is up to date; it lists what is not
 report: $(READY)
