@@ -28,7 +28,7 @@ def test_the_shipped_config_is_valid_and_completed_with_defaults(shipped):
     assert shipped == before, "the given config must not be changed"
     assert config.datasets["portraits"].detector.min_score == 0.9
     assert config.experiments["portraits_sex"].train.optimizer.momentum == 0.9
-    assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 5e-4
+    assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 0.01
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):
@@ -231,7 +231,7 @@ def test_a_mode_overrides_single_keys_of_the_experiments_training(shipped):
     tuned = plan.hyperparameters(config, "portraits_sex", "fine_tuning")
     plain = plan.hyperparameters(config, "portraits_sex", "from_scratch")
     assert (tuned.epochs, tuned.optimizer.momentum) == (3, 0.5)
-    assert tuned.optimizer.weight_decay == plain.optimizer.weight_decay == 5e-4
+    assert tuned.optimizer.weight_decay == plain.optimizer.weight_decay == 0.01
     assert plain.epochs != 3
 
 
@@ -358,12 +358,15 @@ def test_without_a_warm_up_feature_extraction_is_not_trained_unless_listed(shipp
 
 def test_a_probe_starts_from_no_head_and_may_be_beside_any(shipped):
     experiment = shipped["experiments"]["portraits_sex"]
-    experiment["modes"] += [*architectures.PROBES]
+    experiment["modes"] = ["fine_tuning", *architectures.PROBES]
     experiment["train"]["modes"] = {"knn_probe": {"head": {"hidden": [8]}}}
     config = read_config(shipped)
     for mode in architectures.PROBES:
         assert plan.warm_up(config, "portraits_sex", mode) is None
-        assert stages.train(config, "portraits_sex", mode).cut == "avgpool"
+        trained = stages.train(config, "portraits_sex", mode)
+        assert trained.cut == "avgpool"
+        experiment["train"]["epochs"] = 7
+        assert stages.train(read_config(shipped), "portraits_sex", mode) == trained, "no epochs"
 
 
 def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
