@@ -16,10 +16,11 @@ RUNS = "results/experiments/lfw_sex"
 
 SHORT = """
 compute: {reproducible: fast}
+datasets: {lfw: {limit: {train: 1000, val: 200}}}
 experiments:
   lfw_sex: {train: {tune: {}, modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}}
 """
-"""Fewer epochs where all layers train, at the usual rates; what the overlay as shipped gives is in
+"""Fewer pictures, and fewer epochs where all layers train, at the usual rates; what the overlay as shipped gives is in
 docs/results.md."""
 
 
@@ -51,7 +52,7 @@ def test_features_of_imagenet_tell_sex_on_people_never_seen(project):
         print(pair["verdict"])
     extracted = metrics(project, "feature_extraction")
     assert 0.75 < extracted["majority_baseline"] < 0.80
-    assert extracted["accuracy"] >= 0.88
+    assert extracted["accuracy"] >= 0.85
     verdicts = {(pair["a"], pair["b"]): pair for pair in comparison["pairs"]}
     assert verdicts["feature_extraction", "from_scratch"]["low"] > 0
 
