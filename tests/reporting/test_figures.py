@@ -394,3 +394,14 @@ def test_the_rates_drawn_are_those_tried_and_a_ring_marks_the_choice():
     assert [ring.get_xydata().tolist() for ring in rings] == [[[1e-2, 0.8]], [[1e-2, 0.9]]]
     assert tuned.lines[0].get_xdata().tolist() == pytest.approx([1e-4, 1e-3])
     assert tuned.get_xlabel() == "learning rate of transferred layers"
+
+
+def test_rates_whose_trials_diverged_have_no_point_and_any_number_of_rounds_is_drawn():
+    fit = _tuned([1e-3, 1e-2], [0.3])
+    fit["tuning"][0]["trials"][0]["val"] = None
+    fit["tuning"][1]["trials"] = [{"updates": n, "val": 0.1 * n} for n in range(1, 8)]
+    (axes,) = learning_rates({"from_scratch": [fit]}).axes
+    *lines, _ = axes.lines
+    assert {line.get_xdata()[0] for line in lines} == {1e-2}
+    strengths = [line.get_alpha() for line in lines]
+    assert min(strengths) > 0 and strengths == sorted(strengths) and len(lines) == 2 * 8

@@ -12,6 +12,7 @@ from networks import AUGMENT, CPU, SIZE, TRANSFORM, network_of, run, train_setti
 from graft.config.architectures import frozen
 from graft.config.models import Transform
 from graft.core.errors import GraftError
+from graft.core.files import canonical_json
 from graft.evaluation import evaluate, metrics
 from graft.evaluation.warnings import collapse_warning
 from graft.models import model_file
@@ -152,6 +153,15 @@ def test_trials_choose_the_candidate_that_is_trained_in_full(data, tmp_path):
     trained = {c["lr"]: c["epochs"] for c in report["tuning"] if c["epochs"]}
     assert trained == {report["chosen"]["lr"]: 20}
     assert report["updates"] == {"trials": 16 * updates, "full": 20 * updates}
+
+
+@pytest.mark.parametrize("select", ["loss", "accuracy"])
+def test_a_trial_that_diverged_has_no_value(data, tmp_path, select):
+    tune = {"lr": [0.01, 1e30], "trials": [0.5]}
+    _, report = run(data, tmp_path, "from_scratch", "image", epochs=2, select=select, tune=tune)
+    (good,), (bad,) = (candidate["trials"] for candidate in report["tuning"])
+    assert bad["val"] is None and bad["val_loss"] is None and good["val"] is not None
+    canonical_json(report)  # which refuses NaN
 
 
 def test_a_training_chosen_by_trials_is_the_one_that_its_rate_alone_gives(data, tmp_path):

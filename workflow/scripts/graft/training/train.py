@@ -183,14 +183,17 @@ def transfer(network: Network, source: Tensors | None, head: Tensors | None) -> 
 
 
 def describe(fit: loop.Fit, number: int, select: str) -> dict[str, Any]:
-    """The report of a candidate of the tuning grid: its trials, and how it was trained in full."""
+    """The report of a candidate of the tuning grid: its trials, and how it was trained in full.
+
+    What is not finite is None, which JSON cannot hold, and so is `val` of a trial without a loss.
+    """
     candidate, history = fit.candidates[number], fit.histories.get(number, [])
     epoch, metric = schedule.selected_epoch(history, select), f"val_{schedule.metric(select)}"
     return {
         "lr": candidate.lr,
         "transferred_lr_scale": candidate.transferred_lr_scale,
         "trials": [
-            {"updates": trial["updates"], "val": trial["row"][metric], **_losses(trial["row"])}
+            {"updates": trial["updates"], **_measured(trial["row"], metric)}
             for trial in fit.trials
             if trial["candidate"] == number
         ],
@@ -201,10 +204,10 @@ def describe(fit: loop.Fit, number: int, select: str) -> dict[str, Any]:
     }
 
 
-def _losses(row: schedule.Row) -> dict[str, float | None]:
-    """The losses of a row; None where one is not finite, which JSON cannot hold."""
+def _measured(row: schedule.Row, metric: str) -> dict[str, float | None]:
     losses = {name: row[name] for name in ("train_loss", "val_loss")}
-    return {name: value if math.isfinite(value) else None for name, value in losses.items()}
+    value = row[metric] if math.isfinite(row["val_loss"]) else None
+    return {"val": value} | {k: v if math.isfinite(v) else None for k, v in losses.items()}
 
 
 def budget(fit: loop.Fit, updates: int) -> dict[str, int]:

@@ -54,7 +54,7 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
         points = list(_points(tuned[mode], scaled))
         lengths = sorted({length for length, *_ in points})
         for number, length in enumerate(lengths):
-            strength = 1 - 0.25 * (len(lengths) - 1 - number)
+            strength = max(0.25, 1 - 0.25 * (len(lengths) - 1 - number))
             at = [(rate, value) for updates, rate, value in points if updates == length]
             _line(axes, at, "-" if length == math.inf else "--", mode_colour(mode), strength)
         for fit in tuned[mode]:
@@ -90,14 +90,15 @@ def _rate(candidate: Mapping, scaled: bool) -> float:
 
 
 def _points(fits: Sequence[Mapping], scaled: bool) -> Iterator[tuple[float, float, float]]:
-    """(updates, rate, value) of each trial, and with infinite updates of each training in full."""
+    """(updates, rate, value) of each trial, and with infinite updates of each training in full;
+    not of those that diverged."""
     for fit in fits:
         for candidate in fit["tuning"]:
             rate = _rate(candidate, scaled)
-            for trial in candidate["trials"]:
-                yield trial["updates"], rate, trial["val"]
-            if candidate["val"] is not None:
-                yield math.inf, rate, candidate["val"]
+            values = [(trial["updates"], trial["val"]) for trial in candidate["trials"]]
+            for updates, value in [*values, (math.inf, candidate["val"])]:
+                if value is not None:
+                    yield updates, rate, value
 
 
 def _line(
