@@ -116,7 +116,8 @@ def test_a_probe_is_not_asked_for_epochs_or_another_rate(tmp_path):
     assert plots.warnings(constant, "accuracy") == [
         "logistic_probe, seed 0, failed: constant predictions, all 'n'; take another source."
     ]
-    assert FIGURES["learning_curves"](constant).texts[0].get_text().startswith("No mode")
+    for name in ("learning_curves", "learning_rates"):
+        assert FIGURES[name](constant).texts[0].get_text().startswith("No mode")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from graft.config.architectures import PROBES
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     GREY,
     grid_shape,
     in_order,
+    message,
     mode_colour,
     new_figure,
     percent,
@@ -28,10 +30,10 @@ SPREAD = 1.8  # the least range of the rates drawn, as a factor around one that 
 
 @FIGURES.register("learning_rates")
 def draw(results: Results) -> Figure:
-    return learning_rates(
-        {mode: list(results.of(mode, results.fits).values()) for mode in results.modes},
-        metric=schedule.metric(results.select),
-    )
+    fits = {mode: list(results.of(mode, results.fits).values()) for mode in results.modes}
+    if set(fits) <= set(PROBES):
+        return message("No mode of this experiment has a learning rate.")
+    return learning_rates(fits, metric=schedule.metric(results.select))
 
 
 @style()
@@ -45,7 +47,7 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
     """
     tuned = {mode: runs for mode, runs in fits.items() if "lr" in runs[0]["chosen"]}
     modes = in_order(tuned)
-    rows, columns = grid_shape(max(len(modes), 1), COLUMNS_MOST)
+    rows, columns = grid_shape(len(modes), COLUMNS_MOST)
     figure = new_figure(1 + 3.1 * columns, 0.9 + 2.7 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for position, mode in enumerate(modes):
