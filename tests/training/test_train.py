@@ -279,8 +279,11 @@ def test_a_warm_head_of_another_shape_is_refused(data, tmp_path):
         )
 
 
-def test_a_transferred_rate_of_zero_moves_the_head_alone(data, tmp_path):
-    model, _ = run(data, tmp_path, "fine_tuning", "image", epochs=2, transferred_lr_scale=0.0)
+@pytest.mark.parametrize("every", [None, 1])
+def test_a_transferred_rate_of_zero_moves_the_head_alone(data, tmp_path, every):
+    """Unfreezing would update the statistics of layers that have no rate."""
+    options = {"epochs": 2, "transferred_lr_scale": 0.0, "unfreeze": {"every": every}}
+    model, _ = run(data, tmp_path, "fine_tuning", "image", **options)
     source, _ = model_file.load(data / "source.safetensors")
     trained, _ = model_file.load(model)
     assert all(torch.equal(trained[name], source[name]) for name in source)
@@ -375,6 +378,9 @@ def test_every_candidate_of_the_grid_is_tried_and_recorded(data, tmp_path):
 def test_a_loss_that_is_not_finite_is_an_error_and_another_candidate_wins(data, tmp_path):
     with pytest.raises(GraftError, match=r"train\.lr: .* Lower it"):
         run(data, tmp_path / "a", "from_scratch", "image", epochs=2, lr=1e30)
+    tune = {"lr": [1e30, 1e31], "trials": [0.5]}  # the second is not trained in full
+    with pytest.raises(GraftError, match=r"full \(1e\+30\)\. Lower it"):
+        run(data, tmp_path / "c", "from_scratch", "image", epochs=2, tune=tune)
     _, report = run(
         data, tmp_path / "b", "from_scratch", "image", epochs=2, tune={"lr": [1e30, 0.01]}
     )

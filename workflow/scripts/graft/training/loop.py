@@ -71,7 +71,8 @@ class Learner:
     ):
         self.network = network.to(train.device)
         self.settings, self.data, self.precision = settings, train, precision
-        self.gradual = settings.unfreeze.every if transferred else None
+        thawed = transferred and settings.transferred_lr_scale > 0
+        self.gradual = settings.unfreeze.every if thawed else None
         if transferred and settings.batch_norm == "frozen":
             self.network.freeze_statistics()
         self.optimizer = make_optimizer(self.network, settings, transferred)
@@ -235,8 +236,8 @@ def fit(
     selected = schedule.selected_candidate(histories, settings.select)
     if selected is None:
         raise GraftError(
-            "train.lr: the training loss is not finite at any learning rate tried "
-            f"({', '.join(str(candidate.lr) for candidate in candidates)}). Lower it."
+            "train.lr: the training loss is not finite at any learning rate trained in full "
+            f"({', '.join(str(candidates[number].lr) for number in histories)}). Lower it."
         )
     return Fit(candidates, trials, histories, selected, state["best"])
 
