@@ -45,3 +45,12 @@ def test_the_modes_of_an_architecture_are_listed_with_its_layers():
     assert architectures.modes("mlp") == "from_scratch"
     listed = architectures.modes("vgg16")
     assert listed.endswith("freeze_block5, and freeze_<layer> for conv1_1 to conv5_3")
+
+
+def test_a_mode_that_freezes_the_last_block_trains_a_head_alone():
+    trained = ("fine_tuning", "freeze_block4", "freeze_conv5_2")
+    alone = ("from_scratch", "feature_extraction", "knn_probe", "freeze_block5", "freeze_conv5_3")
+    assert all(architectures.trains_transferred(mode, "vgg16") for mode in trained)
+    assert not any(architectures.trains_transferred(mode, "vgg16") for mode in alone)
+    assert architectures.warm_up("freeze_block5") == "feature_extraction"
+    assert not architectures.trains_transferred("from_scratch", "mlp")

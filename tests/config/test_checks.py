@@ -313,6 +313,9 @@ def test_what_is_not_set_is_tuned_on_an_equal_budget(shipped, train, scratch, tu
         for mode in ("from_scratch", "feature_extraction", "fine_tuning")
     }
     assert grids["from_scratch"] == grids["feature_extraction"]
+    if "modes" not in train:  # of nothing transferred, no scale matters
+        last = plan.hyperparameters(config, "portraits_sex", "freeze_block5").tune
+        assert last == grids["feature_extraction"]
     for grid, expected in ((grids["from_scratch"], scratch), (grids["fine_tuning"], tuned)):
         assert (grid.lr, grid.transferred_lr_scale) == expected
         if any(expected) and "tune" not in train:

@@ -114,14 +114,17 @@ def is_transferred(mode: str) -> bool:
     return mode != "from_scratch"
 
 
-def trains_transferred(mode: str) -> bool:
-    """Whether a mode trains layers that come from the source, and not a head alone."""
-    return is_transferred(mode) and mode not in ON_FEATURES
+def trains_transferred(mode: str, architecture: str) -> bool:
+    """Whether a mode trains layers that come from the source, and not a head alone, as one that
+    freezes the last block does."""
+    if not is_transferred(mode) or mode in ON_FEATURES:
+        return False
+    return frozen(architecture, cut(mode, architecture, POOLS[0])) != list(BLOCKS[architecture])
 
 
 def warm_up(mode: str) -> str | None:
     """The mode whose trained head a mode starts from, so that tuning begins warm."""
-    return "feature_extraction" if trains_transferred(mode) else None
+    return "feature_extraction" if is_transferred(mode) and mode not in ON_FEATURES else None
 
 
 def _layers_of(architecture: str, block: str) -> list[str]:

@@ -37,7 +37,8 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
         settings = settings.model_copy(update={"augment": augment})
     if "tune" in given:
         return settings
-    transferred = architectures.trains_transferred(mode)
+    architecture = config.sources[config.experiments[experiment].source].architecture
+    transferred = architectures.trains_transferred(mode, architecture)
     grid = default_grid(settings.optimizer.name, given, transferred=transferred)
     return settings.model_copy(update={"tune": grid})
 

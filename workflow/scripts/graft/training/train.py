@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from graft.config.architectures import IMAGE, POOLS, PROBES, frozen, is_transferred
+from graft.config.architectures import IMAGE, PROBES, frozen, trains_transferred
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
@@ -107,7 +107,7 @@ def train(
         batches(rows),
         batches(val_rows),
         spec,
-        transferred=is_transferred(settings.mode) and cut not in POOLS,
+        transferred=trains_transferred(settings.mode, settings.backbone.architecture),
         seed=seed,
         precision=settings.precision,
         checkpoint=checkpoint_of(model),
