@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -56,6 +57,7 @@ def test_a_machine_says_whether_it_made_the_published_bytes(results, monkeypatch
         monkeypatch.setattr("sys.argv", ["golden.py", str(results), *arguments])
         return golden.main(), capsys.readouterr().out
 
+    assert run() == (1, "Nothing is published of the configuration 'default'.\n")
     assert run("--write") == (0, "")
     assert run() == (0, "Reproduced: 2 of 2 artefacts have the published bytes.\n")
     pack(results / "data/d/packs/train-00.h5", value=7)
@@ -68,3 +70,7 @@ def test_a_machine_says_whether_it_made_the_published_bytes(results, monkeypatch
     golden.GOLDEN.write_text(json.dumps({"default": published}))
     run("--write")
     assert len(json.loads(golden.GOLDEN.read_text())["default"]["cpus"]) == 1, "other bytes"
+    shutil.rmtree(results)
+    code, text = run("--write")
+    assert code == 1 and text.endswith("it holds no artefacts. Run the workflow first.\n")
+    assert json.loads(golden.GOLDEN.read_text())["default"]["digests"], "still published"

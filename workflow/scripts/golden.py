@@ -5,7 +5,7 @@
 
 tests/golden.json holds, by configuration, the digests of all artefacts (see
 `reporting.artefacts`) and the CPUs that have made them. With `compute.reproducible: portable`
-every x86-64 CPU with AVX2 should. Exits with 1 if one does not.
+every x86-64 CPU with AVX2 should. Exits with 1 if one does not, or if there is nothing to compare.
 """
 
 import argparse
@@ -32,6 +32,12 @@ def main() -> int:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
     published = golden.get(arguments.configuration, {"cpus": [], "digests": {}})
     found = digests(arguments.results)
+    if not found:
+        print(f"{arguments.results}: it holds no artefacts. Run the workflow first.")
+        return 1
+    if not arguments.write and not published["digests"]:
+        print(f"Nothing is published of the configuration {arguments.configuration!r}.")
+        return 1
     if arguments.write:
         kept = published["cpus"] if found == published["digests"] else []
         cpus = sorted({*kept, instructions.cpu().model})
