@@ -167,6 +167,13 @@ def test_patience_counts_from_the_start_and_epochs_do_not_include_it():
     assert schedule.is_finished(start_then(0.8, 0.81, 0.82, 0.83), settings)
 
 
+def test_with_last_patience_counts_from_the_best_epoch_after_the_start():
+    settings = hyperparameters(epochs=5, patience=2, select="last")
+    assert not schedule.is_finished(start_then(0.8, 0.6, 0.7, 0.6), settings)
+    assert schedule.is_finished(start_then(0.8, 0.6, 0.7, 0.6, 0.6), settings)
+    assert schedule.selected_epoch(start_then(0.8), "last") is None
+
+
 def test_a_start_that_is_not_finite_ends_a_training():
     assert schedule.diverged([{"epoch": 0, "val_accuracy": 0.5, "val_loss": math.nan}])
 

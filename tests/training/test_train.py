@@ -14,6 +14,7 @@ from graft.config.models import Transform
 from graft.core.errors import GraftError
 from graft.core.files import canonical_json
 from graft.evaluation import evaluate, metrics
+from graft.evaluation.failure import fall
 from graft.evaluation.warnings import collapse_warning
 from graft.models import model_file
 from graft.training import loop, schedule, train
@@ -239,8 +240,11 @@ def test_a_training_that_diverges_at_once_still_has_its_start(data, tmp_path):
 def test_the_last_epoch_is_kept_although_the_start_was_better(data, tmp_path):
     warm, _ = run(data, tmp_path / "warm", "feature_extraction", "avgpool", epochs=6, lr=0.1)
     settings = {"epochs": 2, "lr": 1.0, "select": "last"}
-    _, report = run(data, tmp_path / "tuned", "fine_tuning", "image", warm_up=warm, **settings)
-    assert report["best_epoch"] == 2 and report["start_value"] is None
+    out = tmp_path / "tuned"
+    _, report = run(data, out, "fine_tuning", "image", warm_up=warm, **settings)
+    assert report["best_epoch"] == 2 and report["best_value"] < report["start_value"]
+    fell = fall(pd.read_csv(out / "history.csv"), select="accuracy", best_epoch=2, val_rows=24)
+    assert fell is not None and fell.start == report["start_value"]
 
 
 def test_a_killed_fine_tuning_resumes_from_its_start(data, tmp_path):

@@ -161,8 +161,8 @@ def fit(
     with the epoch and what was measured, prefixed with the candidate's number; `after` with the
     network of each candidate when it has been trained.
 
-    With a `trained_head` the start is measured as epoch 0, which is the model if no epoch is
-    better, unless `select` is `last`.
+    With a `trained_head` the start is measured as epoch 0. It is the model if no epoch is better,
+    unless `select` is `last`.
     """
     candidates = schedule.candidates(settings, transferred)
     state = _read_checkpoint(checkpoint, identity) or Checkpoint(
@@ -200,7 +200,7 @@ def fit(
         else:
             histories[number], state["kept"] = [], {}
         history = histories[number]
-        if trained_head and not history and candidate.select != "last":
+        if trained_head and not history:
             history.append({"epoch": 0, **trained.scores(val)})
             state["kept"] = trained.copied()
 

@@ -279,8 +279,12 @@ def is_finished(history: Sequence[Row], settings: Hyperparameters) -> bool:
 
 
 def is_stopped_early(history: Sequence[Row], settings: Hyperparameters) -> bool:
-    """Whether `patience` epochs have passed without a better one."""
-    best = best_epoch(history, settings.select)
+    """Whether `patience` epochs have passed without a better one.
+
+    With `last` the start (epoch 0) is no candidate for the model, so no epoch has to be better.
+    """
+    rows = [row for row in history if row["epoch"] > 0 or settings.select != "last"]
+    best = best_epoch(rows, settings.select)
     patience = settings.patience
     assert patience != "auto", "the patience is not resolved"
     done = epochs_done(history)
