@@ -267,7 +267,8 @@ class Hyperparameters(Settings):
     lr: AboveZero = 0.001
     """learning rate of the head, and of everything in `from_scratch`; tuned where it is not set"""
     transferred_lr_scale: AtLeastZero = 0.3
-    """transferred layers learn at `lr` times this; 0 keeps them as they are"""
+    """transferred layers learn at `lr` times this; 0 keeps them as they are; tuned where it is not
+    set"""
     layer_decay: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """transferred blocks learn more slowly the earlier they are: the last at the rate above, each
     one before it at this times the rate of the next (Clark et al. 2020); 0.65 to 0.9 is usual for
