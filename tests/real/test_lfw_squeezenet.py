@@ -20,8 +20,8 @@ datasets: {lfw: {limit: {train: 1000, val: 200}}}
 experiments:
   lfw_sex: {train: {tune: {}, modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}}
 """
-"""Fewer pictures, and fewer epochs where all layers train, at the usual rates; what the overlay as shipped gives is in
-docs/results.md."""
+"""Fewer pictures, and fewer epochs where all layers train, at the usual rates; what the overlay as
+shipped gives is in docs/results.md."""
 
 
 @pytest.fixture(scope="module")

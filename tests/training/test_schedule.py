@@ -244,6 +244,14 @@ def test_without_rounds_or_with_one_candidate_nothing_is_tried():
     assert schedule.next_trial(trials, candidates_of(1, 2), MANY) is None, "one is left"
 
 
+def test_where_the_best_trial_diverges_in_full_the_next_best_is_trained():
+    candidates = candidates_of(1, 2, 3, 4)
+    trials = trials_of(0, c0=0.1, c1=None, c2=0.8, c3=0.7)
+    assert schedule.order(trials[:2], candidates, MANY) == [0, 1, 2, 3], "all are still in"
+    trials += trials_of(1, c2=0.8, c3=0.9)
+    assert schedule.order(trials, candidates, MANY) == [3, 2, 0]
+
+
 @pytest.mark.parametrize(
     ("val_rows", "chosen"),
     [(MANY, 2), (400, 2), (300, 1), (100, 1)],  # sqrt(.84 * .16 / 336) = .02

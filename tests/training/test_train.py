@@ -1,6 +1,7 @@
 """Training: what is frozen stays, what is resumed equals what was not, the best is kept."""
 
 import functools
+import types
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,27 @@ def test_a_training_chosen_by_trials_is_the_one_that_its_rate_alone_gives(data, 
     plain = {"lr": [1e-13] * number + [report["chosen"]["lr"]]}
     alone, _ = run(data, tmp_path / "b", "feature_extraction", "avgpool", tune=plain, **options)
     assert tuned.read_bytes() == alone.read_bytes()
+
+
+def test_a_winner_of_trials_that_diverges_in_full_gives_way_to_the_next(
+    data, tmp_path, monkeypatch
+):
+    grid = {"lr": [0.1, 0.3], "trials": [0.5]}
+    options = {"epochs": 2, "tune": grid}
+    _, plain = run(data, tmp_path / "a", "feature_extraction", "avgpool", **options)
+    updates = loop.Learner.updates
+
+    def diverging(self, pieces, rng):
+        loss, accuracy = updates(self, pieces, rng)
+        full = not isinstance(pieces, types.GeneratorType) or pieces.gi_code.co_name == "_epoch"
+        return (
+            float("nan") if full and self.settings.lr == plain["chosen"]["lr"] else loss
+        ), accuracy
+
+    monkeypatch.setattr(loop.Learner, "updates", diverging)
+    _, report = run(data, tmp_path / "b", "feature_extraction", "avgpool", **options)
+    assert {report["chosen"]["lr"], plain["chosen"]["lr"]} == {0.1, 0.3}
+    assert [c["diverged"] for c in report["tuning"] if c["lr"] == plain["chosen"]["lr"]] == [True]
 
 
 def test_a_killed_trial_is_run_again_and_those_before_it_are_not(data, tmp_path, monkeypatch):

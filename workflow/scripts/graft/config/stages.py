@@ -20,7 +20,7 @@ from graft.config.models import (
     Transform,
     Weights,
 )
-from graft.config.plan import cut, hyperparameters, members
+from graft.config.plan import cut, hyperparameters, members, warm_up
 from graft.config.types import Entry, Reproducible, Settings, Texts
 from graft.core.raw_names import raw_name
 
@@ -230,7 +230,9 @@ def features(config: Config, dataset: str, source: str, part: str) -> FeaturesSe
         hyperparameters(config, name, mode).augment.flip
         for name, spec in config.experiments.items()
         if (spec.dataset, spec.source) == (dataset, source)
-        for mode in {*spec.modes, "feature_extraction"}  # which may warm up the others' head
+        for listed in spec.modes
+        for mode in (listed, warm_up(config, name, listed))
+        if mode is not None
     )
     return FeaturesSettings(
         backbone=backbone(config, source),

@@ -190,7 +190,11 @@ def fit(
         trials.append(_trial(learner(chosen[1]), *chosen, val, seed=seed))
         _write_checkpoint(checkpoint, state)
 
-    for number in schedule.survivors(trials, candidates, len(val)):
+    survivors = schedule.survivors(trials, candidates, len(val))
+    for number in schedule.order(trials, candidates, len(val)):
+        found = schedule.selected_candidate(histories, settings.select) is not None
+        if number not in survivors and found:
+            break
         candidate, resumed = candidates[number], number in histories
         if resumed and number != list(histories)[-1]:
             continue

@@ -159,6 +159,21 @@ def survivors(
     return alive
 
 
+def order(
+    trials: Sequence[Trial], candidates: Sequence[Hyperparameters], val_rows: int
+) -> list[int]:
+    """The candidates to train in full: first the survivors of all trials, then, for the case that
+    those diverge, the others whose trials did not, the best of the longest trials first."""
+    listed = survivors(trials, candidates, val_rows)
+    for number in reversed(range(len(candidates[0].tune.trials))):
+        rows = {trial["candidate"]: trial["row"] for trial in trials if trial["round"] == number}
+        ranked = _in_order(rows, candidates, val_rows) if rows else []
+        listed += [
+            one for one in ranked if one not in listed and math.isfinite(rows[one]["val_loss"])
+        ]
+    return listed
+
+
 def next_trial(
     trials: Sequence[Trial], candidates: Sequence[Hyperparameters], val_rows: int
 ) -> tuple[int, int] | None:
@@ -288,4 +303,5 @@ def is_stopped_early(history: Sequence[Row], settings: Hyperparameters) -> bool:
     patience = settings.patience
     assert patience != "auto", "the patience is not resolved"
     done = epochs_done(history)
-    return patience is not None and best is not None and done - best >= patience
+    ended = done >= epochs_of(settings)
+    return patience is not None and best is not None and not ended and done - best >= patience
