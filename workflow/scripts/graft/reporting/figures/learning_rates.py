@@ -43,7 +43,8 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
     `fits` is mode -> one fit per seed (see `train.train`). The rate is `lr`, or, of modes with
     several values of `transferred_lr_scale`, that times `lr`, the rate of the transferred layers.
     Dots are seeds and lines their means: of each round of trials, dashed, and of the trainings in
-    full, solid. A ring marks what was chosen. Modes without a learning rate have no panel.
+    full, solid, where a seed has several. A ring marks what was chosen. Modes without a learning
+    rate have no panel.
     """
     tuned = {mode: runs for mode, runs in fits.items() if "lr" in runs[0]["chosen"]}
     modes = in_order(tuned)
@@ -58,7 +59,10 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
         for number, length in enumerate(lengths):
             strength = max(0.25, 1 - 0.25 * (len(lengths) - 1 - number))
             at = [(rate, value) for updates, rate, value in points if updates == length]
-            _line(axes, at, "-" if length == math.inf else "--", mode_colour(mode), strength)
+            form = "-" if length == math.inf else "--"
+            # Seeds that chose different rates are not points of one curve.
+            line = form if len(at) > len(tuned[mode]) else ""
+            _draw(axes, at, line, mode_colour(mode), strength)
         for fit in tuned[mode]:
             axes.plot(
                 _rate(fit["chosen"], scaled), fit["best_value"], "o", ms=12, mfc="none", mec="black"
@@ -103,11 +107,12 @@ def _points(fits: Sequence[Mapping], scaled: bool) -> Iterator[tuple[float, floa
                     yield updates, rate, value
 
 
-def _line(
-    axes: Axes, points: Sequence[tuple[float, float]], form: str, colour: str, strength: float
+def _draw(
+    axes: Axes, points: Sequence[tuple[float, float]], line: str, colour: str, strength: float
 ) -> None:
-    """Dots at (rate, value), and a line through the mean of each rate."""
-    rates = sorted({rate for rate, _ in points})
-    means = [np.mean([value for at, value in points if at == rate]) for rate in rates]
-    axes.plot(rates, means, form, linewidth=1.4, color=colour, alpha=strength)
+    """Dots at (rate, value), and with a `line` style a line through the mean of each rate."""
+    if line:
+        rates = sorted({rate for rate, _ in points})
+        means = [np.mean([value for at, value in points if at == rate]) for rate in rates]
+        axes.plot(rates, means, line, linewidth=1.4, color=colour, alpha=strength)
     axes.plot(*zip(*points, strict=True), ".", color=colour, alpha=strength)
