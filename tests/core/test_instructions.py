@@ -96,3 +96,10 @@ def test_auto_is_a_gpu_where_there_is_one_and_bf16_only_where_it_is_multiplied(
     monkeypatch.setattr(instructions, "cpu", lambda: Cpu("Old", ("avx2", "fma")))
     precision = "bf16" if gpus else "fp32"
     assert devices.resolve("auto", "auto", "fast") == {"device": device, "precision": precision}
+
+
+def test_a_kind_of_cpu_has_its_family_and_model_numbers(tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t\t: 1\n")
+    assert instructions.kind(file) == "AMD EPYC (family 25, model 17)"
+    assert instructions.kind(tmp_path / "none") == " (family ?, model ?)"

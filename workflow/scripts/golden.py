@@ -40,7 +40,7 @@ def main() -> int:
         return 1
     if arguments.write:
         kept = published["cpus"] if found == published["digests"] else []
-        cpus = sorted({*kept, instructions.cpu().model})
+        cpus = sorted({*kept, instructions.kind()})
         golden[arguments.configuration] = {"cpus": cpus, "digests": found}
         write_json(GOLDEN, golden)
         return 0
@@ -59,7 +59,7 @@ def sentence(differing: list[str], published: dict) -> str:
     return (
         f"{text}. Other bytes: {', '.join(differing[:SHOWN])}{more}. This is expected after a "
         "change of config/, code or lock; else please report it with your CPU "
-        f"({instructions.cpu().model}; published from {', '.join(published['cpus'])})."
+        f"({instructions.kind()}; published from {', '.join(published['cpus'])})."
     )
 
 

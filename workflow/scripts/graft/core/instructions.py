@@ -41,16 +41,29 @@ class Cpu(NamedTuple):
 
 def cpu(cpuinfo: Path = CPUINFO) -> Cpu:
     """This machine's CPU, as Linux describes it; empty where it does not."""
+    fields = _fields(cpuinfo)
+    flags = fields.get("flags", "").split()
+    return Cpu(fields.get("model name", ""), tuple(name for name in SHOWN if name in flags))
+
+
+def kind(cpuinfo: Path = CPUINFO) -> str:
+    """The CPU's name with its family and model numbers: virtual machines shorten the name."""
+    fields = _fields(cpuinfo)
+    numbers = [fields.get(key, "?") for key in ("cpu family", "model")]
+    return f"{fields.get('model name', '')} (family {numbers[0]}, model {numbers[1]})"
+
+
+def _fields(cpuinfo: Path) -> dict[str, str]:
+    """The fields of the first core."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     fields: dict[str, str] = {}
-    for line in lines:  # of the first core
+    for line in lines:
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
-    flags = fields.get("flags", "").split()
-    return Cpu(fields.get("model name", ""), tuple(name for name in SHOWN if name in flags))
+    return fields
 
 
 def variables(mode: str, found: Cpu) -> Mapping[str, str]:
