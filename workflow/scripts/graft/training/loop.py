@@ -282,7 +282,7 @@ def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed:
             yield from np.array_split(rows, count)
 
     factors = schedule.trial_factors(settings, length, count)
-    # As many updates of the average as fit make the same part of the training.
+    # The average spans the same share of a trial as of a training in full.
     learner.average.decay **= schedule.epochs_of(settings) * count / length
     loss, _ = learner.updates(
         ((piece, *at) for at, piece in zip(factors, pieces(), strict=False)), rng
