@@ -25,10 +25,12 @@ def plain(tmp_path, labels, **changes):
 
 def test_the_limit_drops_rows_with_a_reason(tmp_path):
     rows, archives = plain(tmp_path, ["a"] * 60 + ["b"] * 20)
+    _, without = build_rows(rows, archives, split=SHARES)
     _, counts = build_rows(rows, archives, split=SHARES, limit={"train": 8})
-    assert counts["dropped"] == {"over_limit": 32}
+    over = sum(without["splits"]["train"].values()) - 8
+    assert counts["dropped"] == {"over_limit": over} and over > 0
     assert counts["splits"]["train"] == {"a": 6, "b": 2}
-    assert counts["splits"]["val"] == {"a": 15, "b": 5}
+    assert counts["splits"]["val"] == without["splits"]["val"]
 
 
 def test_published_splits_are_kept_and_freed_of_repeats(tmp_path):
@@ -68,17 +70,17 @@ def test_published_splits_need_every_class_in_training(tmp_path):
 
 
 def test_what_cannot_be_built_is_one_sentence(tmp_path):
-    rows, archives = plain(tmp_path, ["a"] * 8)
+    rows, archives = plain(tmp_path, ["a"] * 40)
     with pytest.raises(GraftError, match=r"datasets\.d: no sample is left \(none is published\)"):
         build_rows([], archives)
     with pytest.raises(GraftError, match=r"no sample is left \(1 missing_file\)"):
         build_rows([Candidate("p.tar", "lost.jpg", "a", "g")], archives)
     with pytest.raises(GraftError, match=r"archive q\.tar is not in datasets\.d\.files"):
         build_rows([Candidate("q.tar", "000.jpg", "a", "g")], archives)
-    with pytest.raises(GraftError, match=r"000\.jpg: .* no label or no group"):
-        build_rows([Candidate("p.tar", "000.jpg", "a", "")], archives)
+    with pytest.raises(GraftError, match=r"000\.jpg: .* no label"):
+        build_rows([Candidate("p.tar", "000.jpg", "", "g")], archives)
     with pytest.raises(GraftError, match=r"datasets\.d\.shards\.val"):
-        build_rows(rows, archives, shards={"val": 9})
+        build_rows(rows, archives, shards={"val": 40})
     same = [Candidate(name, "000.jpg", "a", "g") for name in ("p.tar", "copy.tar")]
     with pytest.raises(GraftError, match=r"two archives of datasets\.d hold the same picture"):
         build_rows(same, archives | {"copy.tar": archives["p.tar"]})
@@ -89,7 +91,7 @@ def test_what_cannot_be_built_is_one_sentence(tmp_path):
 
 
 def test_one_class_alone_is_refused(tmp_path):
-    rows, archives = plain(tmp_path, ["a"] * 8 + ["b"])
+    rows, archives = plain(tmp_path, ["a"] * 40 + ["b"])
     rows[-1] = rows[-1]._replace(drop_reason="other_class")
     with pytest.raises(GraftError, match=r"datasets\.d: .* samples are of the class 'a'"):
         build_rows(rows, archives, split=SHARES)
@@ -112,3 +114,33 @@ def test_mixed_rows_are_split_and_counted_by_the_structure_stage(tmp_path):
     assert where["split"]["00010"] == where["split"]["00011"] != ""
     assert counts["dropped"] == {"duplicate_of_test": 1, "duplicate_of_val": 1}
     assert counts["published"] == 12 and counts["kept"] == 10
+
+
+def test_photographs_that_come_and_go_leave_the_others_where_they_were(tmp_path):
+    def build(name, pictures):
+        path = make_tar(tmp_path / name, pictures)
+        rows = [Candidate(name, picture, label=picture[:3]) for picture in pictures]
+        frame, _ = build_rows(rows, {name: path})
+        return dict(zip(frame["member"], frame["split"], strict=True))
+
+    photos = {f"{'cat' if n % 3 else 'dog'}/{n}.jpg": b"photo %d" % n for n in range(200)}
+    before = build("before.tar", photos)
+    kept = dict(list(photos.items())[2:])
+    more = {f"dog/new {n}.jpg": b"more %d" % n for n in range(10)}
+    after = build("after.tar", more | kept)
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    # Whatever it is called, a photograph stays in its split.
+    renamed = build("renamed.tar", {f"{name[:4]}x{name[4:]}": data for name, data in kept.items()})
+    assert {f"{name[:4]}{name[5:]}": split for name, split in renamed.items()} == {
+        name: before[name] for name in kept
+    }
+
+
+def test_what_chance_divides_unevenly_is_told(tmp_path):
+    rows, archives = plain(tmp_path, ["a"] * 60 + ["b"] * 20)
+    groups = ["one"] * 40 + [f"{n}" for n in range(40)]
+    rows = [row._replace(group=group) for row, group in zip(rows, groups, strict=True)]
+    _, counts = build_rows(rows, archives, split=SHARES)
+    assert any("of the 60 samples of a" in sentence for sentence in counts["uneven"])
+    _, counts = build_rows(*plain(tmp_path, ["a"] * 300 + ["b"] * 200), split=SHARES)
+    assert counts["uneven"] == []

@@ -11,10 +11,10 @@ from graft.download.archives import named
 
 
 def test_a_merged_set_holds_the_rows_of_its_members(tmp_path):
-    same = {f"cat/{i}.png": bytes([i]) for i in range(4)}
+    same = {f"cat/{i}.png": bytes([i]) for i in range(16)}
     files = {
-        "mine": same | {f"dog/{i}.png": b"dog %d" % i for i in range(4)},
-        "more": same | {f"hound/{i}.png": b"hound %d" % i for i in range(4)},
+        "mine": same | {f"dog/{i}.png": b"dog %d" % i for i in range(16)},
+        "more": same | {f"hound/{i}.png": b"hound %d" % i for i in range(16)},
     }
     for name, pictures in files.items():
         (tmp_path / name / "raw").mkdir(parents=True)
@@ -25,7 +25,7 @@ def test_a_merged_set_holds_the_rows_of_its_members(tmp_path):
     assert named(paths[:1], "mine") == {"x.tar": paths[0]}
     member = {
         "files": {"x.tar": {"url": ["x.tar"], "md5": "0" * 32}},
-        "options": {"group": "^(\\d)"},
+        "options": {"group": "^(\\d+)"},
     }
     spec = stages.structure(
         read_config(
@@ -40,13 +40,16 @@ def test_a_merged_set_holds_the_rows_of_its_members(tmp_path):
     )
     candidates = samples.samples(spec, archives)
     frame, counts = build_rows(candidates, archives, split=spec.split.model_dump())
-    assert counts["kept"] == 16 and counts["duplicates"] == 4
+    dropped = sum(counts["dropped"].values())
+    assert counts["kept"] + dropped == 64 and counts["duplicates"] == 16
     assert set(frame["label"]) == {"cat", "dog"}
-    assert Counter(frame["archive"]) == {"mine/x.tar": 8, "more/x.tar": 8}
-    assert set(frame["group"]) == {f"{name}/{i}" for name in files for i in range(4)}
-    # The same pictures lie in both under the same names: each of them in one split.
+    assert Counter(frame["archive"]) == {"mine/x.tar": 32, "more/x.tar": 32}
+    assert set(frame["group"]) == {f"{name}/{i}" for name in files for i in range(16)}
+    # The same pictures lie in both, of other groups: each of them stays in one split.
     cats = frame[frame["label"] == "cat"]
-    assert (cats.groupby("member")["split"].nunique() == 1).all()
+    kept = cats[cats["drop_reason"] == ""]
+    assert (kept.groupby("member")["split"].nunique() == 1).all()
+    assert set(kept["member"]) == set(cats["member"]) and 0 < dropped == len(cats) - len(kept)
     assert frame["sample_id"].is_unique
     row = frame.iloc[0]
     name = table.sample_name(row["archive"], row["member"])

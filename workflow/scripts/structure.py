@@ -18,3 +18,5 @@ with Job(snakemake, stages.StructureSettings) as job:
         dataset=settings.dataset,
     )
     table.write(job.outputs.data_file, frame)
+    for sentence in job.results["uneven"]:
+        print(f"warning: {sentence}")

@@ -16,11 +16,9 @@ def test_mnist_has_the_published_test_split_and_val_is_carved_out_of_train(tmp_p
     archives |= mnist_pair(tmp_path, "t10k", test, dot=dot)
     frame, counts = structure("mnist", archives, "digit")
     assert counts["published"] == counts["kept"] == 84 and counts["dropped"] == {}
-    assert counts["splits"] == {  # val / (train + val) is an eighth
-        "train": {"0": 35, "1": 35},
-        "val": {"0": 5, "1": 5},
-        "test": {"0": 1, "1": 3},
-    }
+    assert counts["splits"]["test"] == {"0": 1, "1": 3}
+    # val / (train + val) is an eighth: 10 of 80, within three standard deviations.
+    assert abs(sum(counts["splits"]["val"].values()) - 10) <= 3 * (80 * 7 / 64) ** 0.5
     assert set(frame[frame["split"] == "test"]["archive"]) == {f"t10k-images{dot}idx3-ubyte"}
     labels = {("train", f"{n:05d}"): str(label) for n, label in enumerate(train)}
     labels |= {("t10k", f"{n:05d}"): str(label) for n, label in enumerate(test)}
@@ -36,12 +34,8 @@ def test_another_pair_than_mnists_has_no_published_split(tmp_path):
     archives = mnist_pair(tmp_path, "digits", [0, 1, 12] * 10)
     assert {row.split for row in read_layout("mnist", archives, "digit")} == {""}
     _, counts = structure("mnist", archives, "digit")
-    assert {split: sum(n.values()) for split, n in counts["splits"].items()} == {
-        "train": 21,
-        "val": 3,
-        "test": 6,
-    }
-    assert set(counts["splits"]["test"]) == {"0", "1", "12"}
+    assert all(counts["splits"].values()) and counts["kept"] == 30
+    assert set(counts["splits"]["train"]) == {"0", "1", "12"}
 
 
 def test_pairs_with_and_without_published_splits_are_merged(tmp_path):
@@ -50,15 +44,12 @@ def test_pairs_with_and_without_published_splits_are_merged(tmp_path):
     archives |= mnist_pair(tmp_path, "digits", [0, 1] * 20)
     frame, counts = structure("mnist", archives, "digit")
     where = Counter(zip(frame["archive"].str.partition("-")[0], frame["split"], strict=True))
-    # An eighth of each class of the published train, beside what the others have for val.
-    assert where == {
-        ("train", "train"): 34,
-        ("train", "val"): 6,
-        ("t10k", "test"): 20,
-        ("digits", "train"): 28,
-        ("digits", "val"): 4,
-        ("digits", "test"): 8,
+    # Val is carved out of the published train, and the others have all three.
+    assert set(where) == {
+        *(("train", "train"), ("train", "val"), ("t10k", "test")),
+        *(("digits", "train"), ("digits", "val"), ("digits", "test")),
     }
+    assert where["t10k", "test"] == 20
     assert counts["kept"] == 100
 
 
@@ -75,8 +66,8 @@ def test_pictures_that_two_published_splits_share_are_dropped_and_counted(tmp_pa
 
 
 def test_one_picture_may_have_one_number_in_two_files(tmp_path):
-    archives = mnist_pair(tmp_path, "train", [0, 1] * 2, [np.full((4, 4), n) for n in range(4)])
-    archives |= mnist_pair(tmp_path, "t10k", [0, 1], [np.zeros((4, 4)), np.full((4, 4), 9)])
+    archives = mnist_pair(tmp_path, "train", [0, 1] * 9, [np.full((4, 4), n) for n in range(18)])
+    archives |= mnist_pair(tmp_path, "t10k", [0, 1], [np.zeros((4, 4)), np.full((4, 4), 99)])
     frame, counts = structure("mnist", archives, "digit", split={"val": 0.4, "train": 0.4})
     assert counts["dropped"] == {"duplicate_of_test": 1}
     assert frame["sample_id"].is_unique

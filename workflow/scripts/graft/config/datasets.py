@@ -82,7 +82,9 @@ class Detector(Settings):
 
 class Split(Settings):
     train: OpenShare = 0.7
-    """share of the samples to train on"""
+    """share of the samples to train on. Each group's split is drawn by a hash of it and `seed`, so
+    adding or removing pictures moves no others; the shares are met by chance, and the report warns
+    where a class misses one by more than a tenth"""
     val: OpenShare = 0.1
     """share that selects epochs and settings"""
     test: OpenShare = 0.2
@@ -189,8 +191,8 @@ class ImdbWikiOptions(Settings):
 
 class LfwOptions(Settings):
     min_pictures: Positive = 2
-    """for `identity`: drop people with fewer (`too_few_pictures`); with 3 each person is in all
-    splits"""
+    """for `identity`: drop people with fewer (`too_few_pictures`); each picture's split is drawn
+    alone, so that of people with few none may be for training, which is an error"""
     box: Annotated[tuple[Number, Number, Number, Number], Field(strict=False)] | None = None
     """where in every picture the named person's face is, x1 y1 x2 y2 in pixels; LFW's own pictures:
     `[68, 68, 182, 182]`"""
@@ -246,7 +248,7 @@ class Lfw(Published):
         "identity": Label(
             "one tar of `<root>/<Name>/<Name>_0001.jpg`",
             "the names",
-            "each picture is its own, since every class must be in every split",
+            "each picture is its own, since every class must be in training",
         ),
         "sex": Label(
             "the same, `female_names.txt` and `male_names.txt`", "female, male", "the name"

@@ -14,10 +14,13 @@ from graft.datasets import containers
 from graft.datasets.splits import (
     SPLITS,
     assign_shards,
+    check_splits,
     check_training,
     complete_splits,
     follow_published,
+    repeats,
     shuffle_key,
+    uneven,
     within_limit,
 )
 from graft.datasets.table import TYPES, Candidate, sample_id, sample_name
@@ -26,13 +29,15 @@ from graft.download.archives import Archive
 
 class Counts(TypedDict):
     """Numbers of rows. `dropped` is by reason, `splits` by split and label; `duplicates` are the
-    rows that the layout keeps whose picture is the same as an earlier one's."""
+    rows that the layout keeps whose picture is the same as an earlier one's; `uneven` are the
+    sentences of `splits.uneven`."""
 
     published: int
     kept: int
     dropped: dict[str, int]
     splits: dict[str, dict[str, int]]
     duplicates: int
+    uneven: list[str]
 
 
 class _Picture(NamedTuple):
@@ -58,7 +63,8 @@ def build(
 
     Each archive is read once, front to back, one picture at a time. Drop reasons added to the
     layout's: `missing_file` (not in the archive; it replaces any other), `unreadable` (no bytes),
-    `over_limit`, and those of `splits.follow_published`. `split.seed` draws every shuffle.
+    `over_limit`, and those of `splits.follow_published`. `split.seed` draws every shuffle. A sample
+    without a group gets one from its picture's content, so copies of a picture share it.
 
     Raises GraftError for unusable archives or splits, and if no sample is left, or samples of one
     class only.
@@ -67,10 +73,15 @@ def build(
     kept = _kept(rows, dataset)
     duplicates = len(kept) - kept["content"].nunique()
     _check(kept, dataset)
+    published = sorted(set(kept["split"]) - {""})
     rows.loc[kept.index, "split"], rows.loc[kept.index, "drop_reason"] = follow_published(kept)
-    kept = _kept(rows, dataset)
     fractions = split.model_dump(exclude={"seed"})
-    kept = complete_splits(kept, fractions=fractions, seed=seed, dataset=dataset)
+    kept = complete_splits(_kept(rows, dataset), fractions=fractions, seed=seed, dataset=dataset)
+    rows.loc[kept.index, "drop_reason"] = repeats(kept)
+    kept = kept[rows.loc[kept.index, "drop_reason"] == ""]
+    check_splits(kept, dataset=dataset)
+    check_training(kept, dataset=dataset)
+    uneven_classes = [] if published else uneven(kept, fractions)
     limits = limit.model_dump(exclude_none=True)
     keep = within_limit(kept, limit=limits, seed=seed, dataset=dataset)
     rows.loc[kept.index[~keep], "drop_reason"] = "over_limit"
@@ -86,7 +97,7 @@ def build(
         )
     dropped = rows[rows["drop_reason"] != ""].assign(split="", shard=-1)
     frame = pd.concat([kept, dropped], ignore_index=True)[list(TYPES)].astype(TYPES)
-    return frame, _counts(kept, dropped, duplicates)
+    return frame, _counts(kept, dropped, duplicates, uneven_classes)
 
 
 def _located(
@@ -120,6 +131,8 @@ def _located(
     )
     rows.loc[rows["offset"] < 0, "drop_reason"] = "missing_file"
     rows.loc[(rows["size"] == 0) & (rows["drop_reason"] == ""), "drop_reason"] = "unreadable"
+    own = (rows["group"] == "") & (rows["offset"] >= 0)
+    rows.loc[own, "group"] = [content.hex()[:16] for content in rows["content"][own]]
     for member in rows["member"][rows["sample_id"].duplicated()]:
         raise GraftError(
             f"{member}: two archives of datasets.{dataset} hold the same picture under this name. "
@@ -160,9 +173,9 @@ def _kept(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def _check(kept: pd.DataFrame, dataset: str) -> None:
     """Raise GraftError for what a layout may not yield."""
-    for member in kept["member"][(kept["label"] == "") | (kept["group"] == "")]:
+    for member in kept["member"][kept["label"] == ""]:
         raise GraftError(
-            f"{member}: it has no drop reason, and no label or no group. Correct the layout of "
+            f"{member}: it has no drop reason, and no label. Correct the layout of "
             f"datasets.{dataset}."
         )
     unknown = kept[~kept["split"].isin(["", *SPLITS])]
@@ -183,7 +196,9 @@ def _shuffled(kept: pd.DataFrame, seed: int) -> pd.DataFrame:
     return kept.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
 
 
-def _counts(kept: pd.DataFrame, dropped: pd.DataFrame, duplicates: int) -> Counts:
+def _counts(
+    kept: pd.DataFrame, dropped: pd.DataFrame, duplicates: int, uneven_classes: list[str]
+) -> Counts:
     labels = Counter(zip(kept["split"], kept["label"], strict=True))
     return {
         "published": len(kept) + len(dropped),
@@ -194,4 +209,5 @@ def _counts(kept: pd.DataFrame, dropped: pd.DataFrame, duplicates: int) -> Count
             for split in SPLITS
         },
         "duplicates": duplicates,
+        "uneven": uneven_classes,
     }

@@ -1,14 +1,15 @@
 """Dividing samples into splits and shards.
 
 Everything here depends on what a sample is (its group, its picture, its id) and on a seed, never on
-the order of the rows. `rows` are a frame with columns of data_file.csv, as far as a function needs
-them (`split` is "" where there is none yet), and with `content`, the digest of the picture.
+the order of the rows; which split a sample is in depends on no other sample. `rows` are a frame
+with columns of data_file.csv, as far as a function needs them (`split` is "" where there is none
+yet), and with `content`, the digest of the picture.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,62 +25,74 @@ K = TypeVar("K")
 def complete_splits(
     rows: pd.DataFrame, *, fractions: Mapping[str, float], seed: int, dataset: str = "*"
 ) -> pd.DataFrame:
-    """Give a split to the rows without one, so that no group and no picture is in two splits.
+    """Give a split to the rows without one, by a number in [0, 1) that is drawn for their group.
 
-    Rows are assigned in units: groups, joined where they share a picture. The units of each label
-    are assigned separately (a unit of several labels goes by its most frequent one), the largest
-    first and equal ones in an order drawn by `seed`, each to the split that lacks the largest part
-    of its share of that label; so every split gets large and small units. A label of three units or
-    more has one in every split; of two units one is for training, and the other goes to the split
-    that lacks most over all labels.
+    The number is a hash of the group and `seed` (see `draw`), so adding, removing or reordering
+    other rows moves nobody. Of the interval test comes first, then val, then train: a larger share
+    of training takes rows from val and test and gives them none.
 
     Published splits are kept. If there are some, but none is val, or none is test, that split is
     taken out of the published train in the same way; `fractions` give the proportion.
 
-    Returns the rows with their splits. Raises GraftError for a group or picture in two published
-    splits, and for a label without a training row.
+    Returns the rows with their splits; a picture of two groups may be in two splits (see
+    `repeats`). Raises GraftError for a group or picture in two published splits.
     """
     splits = rows["split"].to_numpy(dtype=object, copy=True)
     published = splits != ""
-
-    def assign(chosen: np.ndarray, among: Sequence[str]) -> None:
-        total = sum(fractions[split] for split in among)
-        shares = {split: fractions[split] / total if split in among else 0 for split in SPLITS}
-        splits[chosen] = _assign_units(rows[chosen], shares, seed)
-
+    dealt, among = ~published, SPLITS
     if published.any():
         check_splits(rows[published], dataset=dataset)
         missing = [split for split in SPLITS[1:] if split not in set(splits)]
         if missing:
-            assign(splits == "train", ["train", *missing])
-        assign(~published, SPLITS)
-    else:
-        splits = _assign_units(rows, fractions, seed)
-    rows = rows.assign(split=splits)
-    check_splits(rows, dataset=dataset)
-    check_training(rows, dataset=dataset)
-    return rows
+            carved = splits == "train"
+            splits[carved] = draw(rows["group"][carved], fractions, ("train", *missing), seed)
+    splits[dealt] = draw(rows["group"][dealt], fractions, among, seed)
+    return rows.assign(split=splits)
 
 
-def follow_published(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The rows' splits as far as published splits determine them, and why rows are dropped.
+def draw(
+    groups: pd.Series, fractions: Mapping[str, float], among: Sequence[str], seed: int
+) -> np.ndarray:
+    """The split of each group, one of `among`; object (n,). Their fractions need not sum to 1."""
+    order = [split for split in reversed(SPLITS) if split in among]
+    bounds = np.cumsum([fractions[split] for split in order])
+    codes, names = pd.factorize(groups.to_numpy(dtype=object))
+    numbers = [
+        int.from_bytes(shuffle_key("split", seed, name)[:8], "big") / 2**64 for name in names
+    ]
+    # Not beyond the last: a hash of almost 2**64 rounds to 1.
+    places = np.searchsorted(bounds[:-1] / bounds[-1], numbers, side="right")
+    return np.array(order, dtype=object)[places][codes]
+
+
+def repeats(rows: pd.DataFrame) -> list[str]:
+    """Why rows are dropped whose picture is in another split as well; "" for all others.
 
     A picture that is also in test is dropped from train and val (`duplicate_of_test`), one that is
-    also in val from train (`duplicate_of_val`); a row without a published split is treated like one
-    of train. Its split is that of the published rows that share its group or picture, directly or
-    through others (dropped rows count as links: they show the same person). If those are of two
-    splits it is dropped (`between_splits`); if there are none its split stays "". The reason is ""
-    for a row that is not dropped.
+    also in val from train (`duplicate_of_val`); a row without a split is treated like one of train.
     """
     splits, content = rows["split"].tolist(), rows["content"].tolist()
     pictures: dict[str, set[bytes]] = {split: set() for split in (*SPLITS, "")}
     for split, picture in zip(splits, content, strict=True):
         pictures[split].add(picture)
     before = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
-    reasons = [
+    return [
         next((f"duplicate_of_{other}" for other in before[split] if picture in pictures[other]), "")
         for split, picture in zip(splits, content, strict=True)
     ]
+
+
+def follow_published(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The rows' splits as far as published splits determine them, and why rows are dropped.
+
+    The `repeats` are dropped. The split of a row without a published one is that of the published
+    rows that share its group or picture, directly or through others (dropped rows count as links:
+    they show the same person). If those are of two splits it is dropped (`between_splits`); if
+    there are none its split stays "". The reason is "" for a row that is not dropped.
+    """
+    splits, reasons = rows["split"].tolist(), repeats(rows)
+    if not any(splits):
+        return splits, reasons
     units = _units(rows)
     reached: defaultdict[int, set[str]] = defaultdict(set)
     for unit, split, reason in zip(units, splits, reasons, strict=True):
@@ -112,8 +125,54 @@ def check_training(rows: pd.DataFrame, *, dataset: str = "*") -> None:
     for label in sorted(set(rows["label"]) - set(rows["label"][rows["split"] == "train"])):
         raise GraftError(
             f"datasets.{dataset}: the class {label!r} has no training sample. Add pictures of it, "
-            f"drop the class, or raise datasets.{dataset}.split.train or limit.train."
+            f"drop the class, set another datasets.{dataset}.split.seed, or raise "
+            f"datasets.{dataset}.split.train or limit.train."
         )
+
+
+TOLERANCE = 0.1
+"""By how much of a class a split may miss its share of it before `uneven` reports it."""
+LEAST = 3
+"""Samples that are always within the tolerance: a small class cannot be divided exactly."""
+
+
+def uneven(rows: pd.DataFrame, fractions: Mapping[str, float]) -> list[str]:
+    """Sentences on classes of which a split has not its share, which chance decides (see `draw`).
+
+    A split should have of each class its fraction, within `TOLERANCE` of the class or `LEAST`
+    samples, whichever is more.
+    """
+    sentences = []
+    for label, splits in rows.groupby("label")["split"]:
+        allowed = max(TOLERANCE * len(splits), LEAST)
+        counts = splits.value_counts()
+        for split, fraction in fractions.items():
+            count = int(counts.get(split, 0))
+            if abs(count - fraction * len(splits)) > allowed:
+                sentences.append(
+                    f"{split} has {count} of the {len(splits):,} samples of {label} "
+                    f"({100 * count / len(splits):.0f} % instead of {100 * fraction:.0f} %)"
+                )
+    return sentences
+
+
+def nested_order(labels: Sequence[str], ids: Sequence[str], seed: int) -> np.ndarray:
+    """The order in which samples enter a subset: int64 (n,), positions.
+
+    Every beginning of it has the classes in proportion and is part of every longer one. First comes
+    a sample of each class, the largest classes first; then they take turns by the divisor method of
+    Webster and Sainte-Laguë (Balinski & Young, Fair Representation, 1982), which, unlike largest
+    remainders, never takes a seat back. Within a class the order is drawn by `seed`.
+    """
+    by_class = _positions(labels)
+    turns = []
+    for label, members in by_class.items():
+        drawn = sorted(members, key=lambda row: shuffle_key("limit", seed, ids[row]))
+        turns += [
+            ((rank + 0.5) / len(members) if rank else -1.0, -len(members), label, row)
+            for rank, row in enumerate(drawn)
+        ]
+    return np.array([row for *_, row in sorted(turns)], dtype=np.int64)
 
 
 def within_limit(
@@ -121,26 +180,22 @@ def within_limit(
 ) -> np.ndarray:
     """Which rows to keep so that each split in `limit` has at most so many, classes in proportion.
 
-    Within a class the rows are those that come first in an order drawn by `seed`; every class keeps
-    at least one as long as the limit allows. Returns bool (n,). Raises GraftError for a training
-    limit below the number of classes.
+    They are the first in their `nested_order`, so a smaller limit keeps some of the same rows.
+    Returns bool (n,). Raises GraftError for a training limit below the number of classes.
     """
     keep = np.ones(len(rows), dtype=bool)
-    ids = rows["sample_id"].tolist()
-    by_class = _positions(zip(rows["split"].tolist(), rows["label"].tolist(), strict=True))
+    by_split = _positions(rows["split"].tolist())
+    labels, ids = rows["label"].to_numpy(dtype=object), rows["sample_id"].to_numpy(dtype=object)
     for split, most in limit.items():
-        classes = sorted(label for s, label in by_class if s == split)
-        if split == "train" and most < len(classes):
+        members = np.array(by_split[split], dtype=np.int64)
+        classes = len(set(labels[members]))
+        if split == "train" and most < classes:
             raise GraftError(
-                f"config: datasets.{dataset}.limit.train is {most}, below the {len(classes)} "
+                f"config: datasets.{dataset}.limit.train is {most}, below the {classes} "
                 "classes, each of which needs a training sample. Raise it."
             )
-        quotas = _apportion([len(by_class[split, label]) for label in classes], most)
-        for label, quota in zip(classes, quotas, strict=True):
-            order = sorted(
-                by_class[split, label], key=lambda row: shuffle_key("limit", seed, ids[row])
-            )
-            keep[order[quota:]] = False
+        order = nested_order(labels[members].tolist(), ids[members].tolist(), seed)
+        keep[members[order[most:]]] = False
     return keep
 
 
@@ -159,8 +214,8 @@ def assign_shards(
         if shards[split] > len(order):
             raise GraftError(
                 f"datasets.{dataset}: the split {split} has {len(order)} samples, too few for "
-                f"{shards[split]} shards. Lower datasets.{dataset}.shards.{split}, or raise "
-                f"datasets.{dataset}.split.{split}."
+                f"{shards[split]} shards. Lower datasets.{dataset}.shards.{split}, raise "
+                f"datasets.{dataset}.split.{split}, or set another split.seed."
             )
         if order:
             assigned[order] = np.arange(len(order)) % shards[split]
@@ -172,29 +227,6 @@ def shuffle_key(purpose: str, seed: int, identity: str) -> bytes:
     return hashlib.blake2b(f"{purpose}\0{seed}\0{identity}".encode(), digest_size=16).digest()
 
 
-class _Unit(NamedTuple):
-    """Rows that must share a split; `key` shuffles units of equal size."""
-
-    number: int
-    key: bytes
-    label: str
-    size: int
-
-
-def _assign_units(rows: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
-    """The splits that `complete_splits` describes, for rows without any."""
-    numbers = _units(rows)
-    by_label: defaultdict[str, list[_Unit]] = defaultdict(list)
-    for unit in _described(numbers, rows["label"].tolist(), rows["group"].tolist(), seed):
-        by_label[unit.label].append(unit)
-    lacking = {split: fractions[split] * len(rows) for split in SPLITS}
-    chosen: dict[int, str] = {}
-    for label in sorted(by_label):
-        units = sorted(by_label[label], key=lambda unit: (-unit.size, unit.key))
-        chosen |= _assign_label(units, fractions, lacking)
-    return np.array([chosen[number] for number in numbers], dtype=object)
-
-
 def _units(rows: pd.DataFrame) -> list[int]:
     """For each row the number of its unit: rows are linked by a common group or picture."""
     group, groups = pd.factorize(rows["group"].to_numpy(dtype=object))
@@ -203,80 +235,6 @@ def _units(rows: pd.DataFrame) -> list[int]:
     links = (np.ones(len(group), dtype=bool), (group, len(groups) + picture))
     _, component = connected_components(coo_matrix(links, shape=(nodes, nodes)), directed=False)
     return component[group].tolist()
-
-
-def _described(
-    numbers: Sequence[int], labels: Sequence[str], groups: Sequence[str], seed: int
-) -> list[_Unit]:
-    names: dict[int, str] = {}
-    tallies: defaultdict[int, Counter[str]] = defaultdict(Counter)
-    for number, label, group in zip(numbers, labels, groups, strict=True):
-        # The least of a unit's groups names it: the same for any order of the rows.
-        names[number] = min(names.get(number, group), group)
-        tallies[number][label] += 1
-    return [
-        _Unit(
-            number,
-            shuffle_key("split", seed, names[number]),
-            min(tally, key=lambda label: (-tally[label], label)),
-            tally.total(),
-        )
-        for number, tally in tallies.items()
-    ]
-
-
-def _assign_label(
-    units: Sequence[_Unit], fractions: Mapping[str, float], lacking: dict[str, float]
-) -> dict[int, str]:
-    """Choose a split for each of one label's units, in the order given.
-
-    `lacking` holds how many rows each split lacks over all labels; it is updated.
-    """
-    total = sum(unit.size for unit in units)
-    share = {split: fractions[split] * total for split in SPLITS if fractions[split] > 0}
-    left = dict(share)
-    empty = set(share)
-    chosen = {}
-    for position, unit in enumerate(units):
-        fits = [split for split in share if left[split] >= unit.size]
-        if len(units) - position <= len(empty):
-            # The last units go to splits that have none yet, to training first.
-            waiting = [split for split in share if split in empty]
-            split = "train" if "train" in empty else max(waiting, key=lambda s: lacking[s])
-        elif fits:
-            split = max(fits, key=lambda s: (left[s] / share[s], lacking[s]))
-        else:
-            split = max(share, key=lambda s: (left[s], lacking[s]))
-        chosen[unit.number] = split
-        empty.discard(split)
-        left[split] -= unit.size
-        lacking[split] -= unit.size
-    return chosen
-
-
-def _apportion(sizes: Sequence[int], most: int) -> list[int]:
-    """Divide `most` seats among classes in proportion to their sizes (largest remainders).
-
-    A class whose share is below one seat still gets one, if there are enough for all; no class gets
-    more seats than its size.
-    """
-    total = sum(sizes)
-    if most >= total:
-        return list(sizes)
-    seats = [0] * len(sizes)
-    rich = list(range(len(sizes)))
-    while most >= len(rich) and (poor := {i for i in rich if sizes[i] * most < total}):
-        for i in poor:
-            seats[i] = 1
-        most -= len(poor)
-        total -= sum(sizes[i] for i in poor)
-        rich = [i for i in rich if i not in poor]
-    for i in rich:
-        seats[i] = sizes[i] * most // total
-    left = most - sum(seats[i] for i in rich)
-    for i in sorted(rich, key=lambda i: (-(sizes[i] * most % total), i))[:left]:
-        seats[i] += 1
-    return seats
 
 
 def _positions(keys: Iterable[K]) -> defaultdict[K, list[int]]:

@@ -6,7 +6,7 @@ One row for each sample that the publisher lists:
     split        train, val or test; empty for a dropped row
     shard        number of the shard within the split, from 0; empty for a dropped row
     label        the class
-    group        the identity: no group is in two splits
+    group        the identity, or 16 hex digits of the picture's sha256: no group is in two splits
     archive      file name of the archive; in a merged set, after the name of its data set
     member       the picture's name in the archive
     offset       where the picture's bytes start in the archive; -1 if it is not there
@@ -49,7 +49,7 @@ class Candidate(NamedTuple):
     """A published sample as a layout describes it; see the columns above.
 
     `archive` is a key of the archives that the layout was given. `split` is the publisher's, empty
-    where there is none. A row that is not dropped needs a label and a group.
+    where there is none. A row that is not dropped needs a label; one without a group is its own.
     """
 
     archive: str

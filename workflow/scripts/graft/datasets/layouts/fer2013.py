@@ -39,4 +39,4 @@ def rows(archives: Mapping[str, Path], *, label: str) -> Iterator[Candidate]:
             raise unreadable(path, ValueError(problem + ", ".join(SPLITS)))
         name = names.get(emotion, "")
         reason = "" if name else "no_label"
-        yield Candidate(archive, row.name, name, row.name, drop_reason=reason, split=SPLITS[usage])
+        yield Candidate(archive, row.name, name, drop_reason=reason, split=SPLITS[usage])

@@ -64,7 +64,7 @@ def rows(
         candidates = _by_folder(tars[0], contents)
     for candidate in candidates:
         matched = _match(pattern, candidate.member) if pattern else ""
-        yield candidate._replace(group=candidate.group or matched or candidate.member)
+        yield candidate._replace(group=candidate.group or matched)
 
 
 class _Contents:

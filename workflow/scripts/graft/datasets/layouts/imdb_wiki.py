@@ -88,7 +88,7 @@ def rows(
             archive,
             check_name(archives.get(archive, archive), f"{folder}/{file}"),
             label=name,
-            group=person or file,
+            group=person,
             box="" if reason == "low_face_score" else _box(face, crop_margin),
             drop_reason=reason,
         )

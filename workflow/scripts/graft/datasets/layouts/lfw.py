@@ -65,7 +65,7 @@ def _by_identity(
     published = Counter(name for _, name in pictures)
     for member, name in pictures:
         reason = "too_few_pictures" if published[name] < min_pictures else ""
-        yield Candidate(archive, member, label=name, group=member, drop_reason=reason)
+        yield Candidate(archive, member, label=name, drop_reason=reason)
 
 
 def _by_sex(

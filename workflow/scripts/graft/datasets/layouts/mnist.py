@@ -36,7 +36,7 @@ def rows(archives: Mapping[str, Path], *, label: str) -> Iterator[Candidate]:
             raise unreadable(archives[labels], ValueError(problem))
         split = SPLITS.get(prefix, "")
         for (name, _, _), number in zip(idx.members(archives[images]), numbers, strict=True):
-            yield Candidate(images, name, str(number), f"{prefix}/{name}", split=split)
+            yield Candidate(images, name, str(number), split=split)
 
 
 def _pairs(archives: Mapping[str, Path]) -> list[tuple[str, str, str]]:
