@@ -244,6 +244,31 @@ def test_running_an_experiment_includes_the_one_its_source_comes_from(shipped):
     assert plan.cuts(config) == [("portraits", "portraits_identity", "avgpool")]
 
 
+def test_sizes_are_trainings_beside_the_experiments_own(shipped):
+    shipped["experiments"]["portraits_sex"]["train_sizes"] = [50, "all", 20]
+    config = resolve(shipped)
+    names = {"portraits_sex/train_20": 20, "portraits_sex/train_50": 50}
+    assert list(plan.sizes(config, "portraits_sex").items()) == list(names.items())
+    assert plan.sizes(config, "portraits_identity") == {}
+    own = stages.train(config, "portraits_sex", "fine_tuning")
+    for name, size in names.items():
+        part = stages.train(config, name, "fine_tuning")
+        assert part == own.model_copy(update={"train_size": size})
+        assert plan.warm_up(config, name, "fine_tuning") == "feature_extraction"
+        assert plan.runs(config, name) == plan.runs(config, "portraits_sex")
+    assert own.train_size is None
+    assert plan.experiments(config) == plan.experiments(resolve(shipped))
+    with pytest.raises(KeyError):
+        stages.train(config, "portraits_sex/train_30", "fine_tuning")
+
+
+@pytest.mark.parametrize("sizes", [[0], ["some"], [20, 20], 20])
+def test_sizes_are_numbers_of_samples_or_all(shipped, sizes):
+    shipped["experiments"]["portraits_sex"]["train_sizes"] = sizes
+    with pytest.raises(GraftError, match=r"experiments\.portraits_sex\.train_sizes"):
+        resolve(shipped)
+
+
 def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
     files = shipped["datasets"]["portraits"]["files"]
     files["wiki_crop.tar"] = {"url": ["a.tar"], "sha256": "0" * 64}

@@ -139,6 +139,22 @@ def test_an_empty_part_makes_an_empty_pack(tmp_path):
     assert packs.Packs([pack]).read(np.array([], int)).shape == (0, 24, 24, 3)
 
 
+def test_a_subset_is_read_as_if_the_others_were_not_there(tmp_path):
+    made = [write_pack(tmp_path, count, seed=seed) for seed, count in enumerate((4, 3))]
+    whole = packs.open_parts([path for path, *_ in made])
+    images = np.concatenate([images for _, images, _ in made])
+    rows = np.array([6, 1, 4])
+    part = whole.subset(rows)
+    assert len(part) == 3 and part.labels.tolist() == whole.labels[rows].tolist()
+    assert part.sample_ids.tolist() == whole.sample_ids[rows].tolist()
+    assert part.groups.tolist() == whole.groups[rows].tolist()
+    np.testing.assert_array_equal(part.read(np.array([2, 0, 2])), images[[4, 6, 4]])
+    np.testing.assert_array_equal(part.subset(np.array([1])).read(np.array([0])), images[[1]])
+    with pytest.raises(IndexError, match="numbered 0 to 2"):
+        part.read(np.array([3]))
+    np.testing.assert_array_equal(whole.read(np.array([0])), images[[0]])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "missing", "other"])
 def test_a_damaged_pack_is_refused_in_one_line(tmp_path, damage):
     path, _, _ = write_pack(tmp_path, 40)

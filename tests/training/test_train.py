@@ -1,8 +1,10 @@
 """Training: what is frozen stays, what is resumed equals what was not, the best is kept."""
 
 import functools
+import shutil
 import types
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,11 +14,13 @@ from networks import AUGMENT, CPU, SIZE, TRANSFORM, network_of, run, train_setti
 
 from graft.config.architectures import frozen
 from graft.config.models import Transform
+from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.core.files import canonical_json
 from graft.evaluation import evaluate, metrics
 from graft.evaluation.failure import fall
 from graft.evaluation.warnings import collapse_warning
+from graft.images.packs import open_parts
 from graft.models import model_file
 from graft.training import loop, schedule, train
 from graft.training.batches import Batches
@@ -43,6 +47,46 @@ def test_every_mode_learns_a_task_that_can_be_learnt(data, tmp_path, mode, cut):
     assert report["transfer"]["imported"] == (
         0 if mode == "from_scratch" else report["transfer"]["of"]
     )
+
+
+@pytest.mark.parametrize(("mode", "cut"), MODES)
+def test_a_training_on_a_part_is_a_training_on_those_samples_alone(data, tmp_path, mode, cut):
+    pack = "train.h5" if cut == "image" else f"{cut}-train.h5"
+    rows = train.subset(open_parts([data / pack]), 10, 3, "e")
+    alone = tmp_path / "alone"
+    shutil.copytree(data, alone)
+    with h5py.File(data / pack) as file, h5py.File(alone / pack, "w") as part:
+        name = "images" if cut == "image" else "features"
+        chosen = np.flatnonzero(np.isin(hdf5.read_strings(file, "sample_id"), rows.sample_ids))
+        part[name] = file[name][...][chosen]
+        for column in ("labels", "sample_id", "group"):
+            part[column] = file[column][...][chosen]
+        part.attrs["classes"] = file.attrs["classes"]
+    settings = train_settings(mode, cut, epochs=2, batch_size=4)
+    model, report = run(
+        data,
+        tmp_path / "part",
+        mode,
+        cut,
+        settings=settings.model_copy(update={"train_size": 10}),
+    )
+    expected, _ = run(alone, tmp_path / "expected", mode, cut, settings=settings)
+    assert report["samples"]["train"] == 10
+    assert model.read_bytes() == expected.read_bytes()
+
+
+def test_parts_of_a_seed_nest_and_hold_the_classes_in_proportion(data):
+    rows = open_parts([data / "train.h5"])
+    parts = {n: set(train.subset(rows, n, 3, "e").sample_ids) for n in (2, 9, 32, 64)}
+    assert parts[2] < parts[9] < parts[32] < parts[64]
+    assert np.bincount(train.subset(rows, 9, 3, "e").labels).tolist() in ([4, 5], [5, 4])
+    assert set(train.subset(rows, 9, 4, "e").sample_ids) != parts[9]
+
+
+@pytest.mark.parametrize("size", [1, 65])
+def test_a_part_of_too_few_or_too_many_samples_is_refused(data, size):
+    with pytest.raises(GraftError, match=f"e: train_sizes has {size}, but there are 64 training"):
+        train.subset(open_parts([data / "train.h5"]), size, 3, "e")
 
 
 @pytest.mark.parametrize(("mode", "cut"), MODES[1:3])

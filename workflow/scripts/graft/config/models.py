@@ -28,6 +28,7 @@ from graft.config.types import (
     Seeds,
     Settings,
     Share,
+    Sizes,
     Text,
     Texts,
     ThreeNumbers,
@@ -322,6 +323,11 @@ class Experiment(Settings):
     """a name under `sources`; `from_scratch` takes its architecture and transform only"""
     modes: UniqueTexts
     """see below; all are compared on the same test rows"""
+    train_sizes: Sizes = ()
+    """such as `[20, 50, 100, all]`: train every mode and seed on so many training samples as well,
+    and show what each reaches (the labels curve). The samples are drawn by the seed, classes in
+    proportion, and each set is part of the next; validation and test stay as they are. `all` is
+    always trained"""
     seeds: Seeds = (0,)
     """one training each; they draw weights, order, augmentation and dropout, never the split. Three
     or more show the variation between runs"""

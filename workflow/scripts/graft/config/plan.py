@@ -5,11 +5,31 @@ from typing import Any
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Augment, Config, Head, Hyperparameters, Tune
+from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
 SPLITS = ("train", "val", "test")
+
+
+def experiment_of(config: Config, name: str) -> Experiment:
+    """An experiment by its name, or by that of one of its `sizes`."""
+    return config.experiments[name.partition("/")[0]]
+
+
+def sizes(config: Config, name: str) -> dict[str, int]:
+    """The trainings of an experiment on a part of the samples: name -> number, ascending.
+
+    Such a name is that of the experiment with its folder, `<experiment>/train_<number>`.
+    """
+    numbers = [size for size in config.experiments[name].train_sizes if size != "all"]
+    return {f"{name}/train_{size}": size for size in sorted(numbers)}
+
+
+def train_size(config: Config, name: str) -> int | None:
+    """How many training samples a name of `sizes` stands for; None for an experiment's own."""
+    base, _, part = name.partition("/")
+    return sizes(config, base)[name] if part else None
 
 
 def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparameters:
@@ -18,7 +38,7 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
     Without a `tune` what is not set is tuned over the `default_grid`. A probe has no use for most
     keys, so they are left at their defaults.
     """
-    training = config.experiments[experiment].train
+    training = experiment_of(config, experiment).train
     override = training.modes.get(mode)
     keys = dict.fromkeys(Hyperparameters.model_fields)
     values = training.model_dump(include=set(keys))
@@ -32,12 +52,12 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
         head, plain = Head(pool=settings.head.pool), Augment(flip=False)
         return Hyperparameters(**kept, head=head, augment=plain)
     if settings.augment.flip == "auto":
-        flip = are_mirrored(config, config.experiments[experiment].dataset)
+        flip = are_mirrored(config, experiment_of(config, experiment).dataset)
         augment = settings.augment.model_copy(update={"flip": flip})
         settings = settings.model_copy(update={"augment": augment})
     if "tune" in given:
         return settings
-    architecture = config.sources[config.experiments[experiment].source].architecture
+    architecture = config.sources[experiment_of(config, experiment).source].architecture
     transferred = architectures.trains_transferred(mode, architecture)
     grid = default_grid(settings.optimizer.name, given, transferred=transferred)
     return settings.model_copy(update={"tune": grid})
@@ -87,7 +107,7 @@ def _overridden(values: dict[str, Any], override: Settings) -> dict[str, Any]:
 
 def warm_up(config: Config, experiment: str, mode: str) -> str | None:
     """The mode whose trained head a mode starts from; None where its head starts random."""
-    training = config.experiments[experiment].train
+    training = experiment_of(config, experiment).train
     override = training.modes.get(mode)
     wanted = training.warm_up
     if override is not None and "warm_up" in override.model_fields_set:
@@ -172,13 +192,13 @@ def sources(config: Config) -> list[str]:
 
 def runs(config: Config, experiment: str) -> list[tuple[str, int]]:
     """The (mode, seed) pairs of an experiment."""
-    listed = config.experiments[experiment]
+    listed = experiment_of(config, experiment)
     return [(mode, seed) for mode in listed.modes for seed in listed.seeds]
 
 
 def cut(config: Config, experiment: str, mode: str) -> str:
     """Where the mode's frozen prefix ends."""
-    source = config.sources[config.experiments[experiment].source]
+    source = config.sources[experiment_of(config, experiment).source]
     pool = hyperparameters(config, experiment, mode).head.pool
     return architectures.cut(mode, source.architecture, pool)
 

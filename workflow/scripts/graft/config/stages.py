@@ -20,7 +20,15 @@ from graft.config.models import (
     Transform,
     Weights,
 )
-from graft.config.plan import cut, hyperparameters, members, warm_up
+from graft.config.plan import (
+    cut,
+    experiment_of,
+    hyperparameters,
+    members,
+    sizes,
+    train_size,
+    warm_up,
+)
 from graft.config.types import Entry, Reproducible, Settings, Texts
 from graft.core.raw_names import raw_name
 
@@ -255,16 +263,19 @@ class TrainSettings(NetworkStage):
     cut: str
     train: Hyperparameters
     preparation: Preparation
+    train_size: int | None = None
+    """How many of the training samples to train on; None: all."""
 
 
 def train(config: Config, experiment: str, mode: str) -> TrainSettings:
     """Whether the head is warmed up is no setting: the input is there or not."""
-    spec, compute = config.experiments[experiment], config.compute
+    spec, compute = experiment_of(config, experiment), config.compute
     return TrainSettings(
         backbone=backbone(config, spec.source),
         mode=mode,
         cut=cut(config, experiment, mode),
         train=hyperparameters(config, experiment, mode),
+        train_size=train_size(config, experiment),
         preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
         **_arithmetic(compute, compute.training_precision),
     )
@@ -283,7 +294,7 @@ class EvaluateSettings(NetworkStage):
 
 
 def evaluate(config: Config, experiment: str) -> EvaluateSettings:
-    compute, source = config.compute, config.experiments[experiment].source
+    compute, source = config.compute, experiment_of(config, experiment).source
     return EvaluateSettings(
         backbone=backbone(config, source),
         resamples=config.evaluate.resamples,
@@ -299,6 +310,14 @@ class CompareSettings(Stage, Evaluate):
 
 def compare(config: Config) -> CompareSettings:
     return CompareSettings(**dict(config.evaluate))
+
+
+class LabelsSettings(CompareSettings):
+    """The same, at every size of the training set."""
+
+
+def labels(config: Config) -> LabelsSettings:
+    return LabelsSettings(**dict(config.evaluate))
 
 
 class PlotsSettings(Stage):
@@ -331,17 +350,22 @@ def overview(config: Config, name: str) -> OverviewSettings:
     spec = config.overviews[name]
     return OverviewSettings(
         title=spec.title or name,
-        experiments=tuple(_shown(config, experiment) for experiment in spec.experiments),
+        experiments=tuple(
+            _shown(config, experiment)
+            for name in spec.experiments
+            for experiment in (*sizes(config, name), name)
+        ),
         published=spec.published,
         evaluate=config.evaluate,
     )
 
 
 def _shown(config: Config, experiment: str) -> ShownExperiment:
-    spec = config.experiments[experiment]
+    spec, size = experiment_of(config, experiment), train_size(config, experiment)
+    title = spec.title or experiment.partition("/")[0]
     return ShownExperiment(
         name=experiment,
-        title=spec.title or experiment,
+        title=title if size is None else f"{title}, {size:,} training samples",
         source=spec.source,
         dataset=structure(config, spec.dataset),
     )
@@ -397,4 +421,4 @@ class ExportSettings(Stage):
 
 
 def export(config: Config, experiment: str) -> ExportSettings:
-    return ExportSettings(backbone=backbone(config, config.experiments[experiment].source))
+    return ExportSettings(backbone=backbone(config, experiment_of(config, experiment).source))

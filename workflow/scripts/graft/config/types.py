@@ -57,6 +57,9 @@ Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 UniqueTexts = Annotated[Texts, AfterValidator(unique)]
 TwoTexts = Annotated[tuple[str, ...], Field(strict=False, min_length=2), AfterValidator(unique)]
 Seeds = Annotated[tuple[Natural, ...], Field(strict=False, min_length=1), AfterValidator(unique)]
+Sizes = Annotated[
+    tuple[Positive | Literal["all"], ...], Field(strict=False), AfterValidator(unique)
+]
 TwoAscending = Annotated[
     tuple[PositiveShare, PositiveShare], Field(strict=False), AfterValidator(ascending)
 ]

@@ -9,7 +9,7 @@ yet), and with `content`, the digest of the picture.
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -156,8 +156,8 @@ def uneven(rows: pd.DataFrame, fractions: Mapping[str, float]) -> list[str]:
     return sentences
 
 
-def nested_order(labels: Sequence[str], ids: Sequence[str], seed: int) -> np.ndarray:
-    """The order in which samples enter a subset: int64 (n,), positions.
+def nested_order(labels: Sequence[Any], ids: Sequence[str], seed: int) -> np.ndarray:
+    """The order in which samples enter a subset: int64 (n,), positions. Labels are of one type.
 
     Every beginning of it has the classes in proportion and is part of every longer one. First comes
     a sample of each class, the largest classes first; then they take turns by the divisor method of

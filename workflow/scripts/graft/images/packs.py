@@ -6,6 +6,7 @@ attributes `recipe` and `graft_version`. A file of features has `features` float
 instead of `images`, and is read by the same classes.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,15 @@ class Packs:
         self.sample_ids = np.concatenate([pack.sample_ids for pack in self.packs])
         self.groups = np.concatenate([pack.groups for pack in self.packs])
         self._ends = np.cumsum([len(pack) for pack in self.packs])
+        self._rows: np.ndarray | None = None
+
+    def subset(self, rows: np.ndarray) -> "Packs":
+        """The samples at `rows` (distinct, of all parts), in that order."""
+        chosen = copy.copy(self)
+        chosen._rows = rows if self._rows is None else self._rows[rows]
+        chosen.labels, chosen.groups = self.labels[rows], self.groups[rows]
+        chosen.sample_ids = self.sample_ids[rows]
+        return chosen
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,11 +104,13 @@ class Packs:
         indices = np.asarray(indices, np.int64)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"the samples are numbered 0 to {len(self) - 1}")
+        if self._rows is not None:
+            indices = self._rows[indices]
         first = self.packs[0].array
         block = np.empty((len(indices), *first.shape[1:]), first.dtype)
         order = np.argsort(indices, kind="stable")
         starts = self._ends - [len(pack) for pack in self.packs]
-        bounds = np.searchsorted(indices[order], np.append(starts, len(self)))
+        bounds = np.searchsorted(indices[order], np.append(starts, self._ends[-1]))
         for pack, start, low, high in zip(self.packs, starts, bounds[:-1], bounds[1:], strict=True):
             chosen = order[low:high]
             block[chosen] = pack.array[indices[chosen] - start]

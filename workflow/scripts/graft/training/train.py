@@ -19,6 +19,7 @@ from graft.config.architectures import IMAGE, PROBES, frozen, trains_transferred
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
+from graft.datasets.splits import nested_order
 from graft.images.packs import Packs, open_parts
 from graft.models import model_file
 from graft.models.model_file import ModelDescription, Tensors
@@ -50,6 +51,8 @@ def train(
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.device == "cpu")
     cut, rows, val_rows = settings.cut, open_parts(train_parts), open_parts(val_parts)
+    if settings.train_size is not None:
+        rows = subset(rows, settings.train_size, seed, name)
     check_samples(rows.labels, len(val_rows), rows.classes, name)
     length = sampling.epoch_length(rows.labels, settings.train.balance)
     updates = loop.updates_of(length, settings.train)
@@ -143,6 +146,22 @@ def train(
         "chosen": {key: chosen[key] for key in ("lr", "transferred_lr_scale")},
         "tuning": tuning,
     }
+
+
+def subset(rows: Packs, size: int, seed: int, name: str) -> Packs:
+    """So many of the rows, the classes in proportion; those of a size are part of every larger one.
+
+    Which ones depends on `seed`, so that the spread over seeds has the choice of labels in it.
+    Raises GraftError if there are fewer rows, or more classes.
+    """
+    classes = len(np.unique(rows.labels))
+    if not classes <= size <= len(rows):
+        raise GraftError(
+            f"{name}: train_sizes has {size}, but there are {len(rows):,} training samples of "
+            f"{classes} classes. Choose sizes between these numbers."
+        )
+    order = nested_order(rows.labels.tolist(), rows.sample_ids.tolist(), seed)
+    return rows.subset(np.sort(order[:size]))
 
 
 def build(
