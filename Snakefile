@@ -26,6 +26,7 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
+        targets("labels"),
         targets("plots"),
         targets("overview"),
         targets("track"),
@@ -40,6 +41,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/labels.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/overview.smk"
 include: "workflow/rules/track.smk"

@@ -23,6 +23,7 @@ from graft.evaluation.predictions import predictions_frame, write_predictions
 from graft.reporting import overview as overviews
 from graft.reporting import tables, verify
 from graft.reporting.figures.overview import overview_figure
+from graft.reporting.results import by_experiment
 
 OPTIONS = {"metric": "accuracy", "resamples": 200, "level": 0.95, "seed": 0}
 TRUE = np.arange(10) % 2
@@ -117,7 +118,7 @@ def settings(experiments, published=(), **options):
 
 
 def overview(folder, experiments, published=(), **options):
-    results = overviews.gather(*read(folder, experiments))
+    results = by_experiment(*read(folder, experiments))
     return overviews.overview(results, settings(experiments, published, **options))
 
 
@@ -222,7 +223,7 @@ def test_a_setting_of_a_mode_that_the_other_lacks_is_no_difference(tmp_path):
     both = experiment(tmp_path, "a", A, train={"fine_tuning": {"lr": 0.5}})
     one = experiment(tmp_path, "b", {"from_scratch": B["from_scratch"]})
     other = experiment(tmp_path, "c", {"feature_extraction": ([5, 5], 0.1)})
-    compared = overviews.gather(*read(tmp_path, [both, one, other]))
+    compared = by_experiment(*read(tmp_path, [both, one, other]))
     keys = [row["key"] for row in overviews.differences(compared, [both, one])]
     assert keys == ["modes"]
     # With no mode in common, all that the modes were set to is compared.
@@ -345,7 +346,7 @@ def test_verification_recomputes_a_comparison_and_which_runs_failed(tmp_path):
     specs = [experiment(tmp_path, "a", A)]
     listed, digests = listed_inputs(tmp_path, specs)
     recipe = {"wildcards": {"experiment": "a"}, "inputs": listed, "settings": OPTIONS}
-    results = overviews.gather(*read(tmp_path, specs))["a"]
+    results = by_experiment(*read(tmp_path, specs))["a"]
     failures = results.failures_by_mode("accuracy")
     compared = compare.compare(results.tables(), **OPTIONS, failures=failures)
     reason = "test accuracy 40.0 %, not above the 50.0 % of the commonest class"
@@ -369,7 +370,7 @@ def test_verification_recomputes_an_overview_from_fits_and_predictions(tmp_path)
     recipe = {"wildcards": {"overview": "o"}, "inputs": listed, "settings": chosen.recipe()}
     folder = tmp_path / "results/overviews/o"
     folder.mkdir(parents=True)
-    compared = overviews.overview(overviews.gather(*read(tmp_path, specs)), chosen)
+    compared = overviews.overview(by_experiment(*read(tmp_path, specs)), chosen)
     seal(folder / "overview.seal.json", {}, recipe, compared, digests)
     assert list(verify.verify_results(tmp_path / "results")) == []
     compared["rows"][0]["test"]["accuracy"]["mean"] = 0.99

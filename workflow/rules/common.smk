@@ -25,8 +25,8 @@ from graft.core.errors import GraftError
 from graft.download import folders
 
 STAGES = (
-    "download structure crop pack weights features train evaluate compare plots overview track "
-    "predict export"
+    "download structure crop pack weights features train evaluate compare labels plots overview "
+    "track predict export"
 ).split()
 # `track` talks to a server, and own photographs have no place in a store that may be shared.
 NEVER_CACHED = {"track", "predict"}
@@ -48,7 +48,8 @@ PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html"
 
 wildcard_constraints:
     dataset=r"\w+",
-    experiment=r"\w+",
+    # A part of the training samples is a folder in the experiment's (see `plan.sizes`).
+    experiment=r"\w+(/train_\d+)?",
     overview=r"\w+",
     source=r"\w+",
     mode=r"\w+",
@@ -163,7 +164,7 @@ def need(wildcards):
 
 @functools.cache
 def need_of(experiment, mode):
-    chosen = settings.experiments[experiment]
+    chosen = plan.experiment_of(settings, experiment)
     return chosen.dataset, chosen.source, plan.cut(settings, experiment, mode)
 
 
@@ -265,8 +266,11 @@ def over_runs(pattern):
     """Input function: sealed files of every (mode, seed) of the experiment or the overview's."""
 
     def find(wildcards):
-        name = wildcards.get("overview")
-        listed = settings.overviews[name].experiments if name else [wildcards.experiment]
+        if view := wildcards.get("overview"):
+            names = settings.overviews[view].experiments
+            listed = [size for name in names for size in (*plan.sizes(settings, name), name)]
+        else:
+            listed = [wildcards.experiment]
         return sealed(
             pattern.format(experiment=experiment, mode=mode, seed=seed)
             for experiment in listed
@@ -276,11 +280,28 @@ def over_runs(pattern):
     return find
 
 
+def over_sizes(pattern):
+    """Input function: sealed files of every (mode, seed) of the experiment, at all its sizes."""
+
+    def find(wildcards):
+        name = wildcards.experiment
+        return sealed(
+            pattern.format(experiment=size, mode=mode, seed=seed)
+            for size in (*plan.sizes(settings, name), name)
+            for mode, seed in plan.runs(settings, size)
+        )
+
+    return find
+
+
 def over_parts(pattern, *splits):
     """Input function: sealed parts of the experiment's (or wildcard's) data set."""
 
     def find(wildcards):
-        dataset = wildcards.get("dataset") or settings.experiments[wildcards.experiment].dataset
+        dataset = (
+            wildcards.get("dataset")
+            or plan.experiment_of(settings, wildcards.experiment).dataset
+        )
         return sealed(expand(pattern, dataset=dataset, part=plan.parts(settings, dataset, *splits)))
 
     return find
@@ -289,7 +310,8 @@ def over_parts(pattern, *splits):
 def targets(stage):
     """The seals that stand for everything a stage has to make."""
     datasets, experiments = plan.datasets(settings), plan.experiments(settings)
-    runs = [(e, mode, seed) for e in experiments for mode, seed in plan.runs(settings, e)]
+    trained = [name for e in experiments for name in (*plan.sizes(settings, e), e)]
+    runs = [(e, mode, seed) for e in trained for mode, seed in plan.runs(settings, e)]
     match stage:
         case "download":
             return [
@@ -319,6 +341,9 @@ def targets(stage):
             return [f"{RUN}/{file}".format(experiment=e, mode=m, seed=s) for e, m, s in runs]
         case "compare":
             return expand(f"{EXPERIMENT}/comparison.seal.json", experiment=experiments)
+        case "labels":
+            sized = [name for name in experiments if plan.sizes(settings, name)]
+            return expand(f"{EXPERIMENT}/labels.seal.json", experiment=sized)
         case "plots":
             return expand(f"{EXPERIMENT}/plots/{{name}}", experiment=experiments, name=PLOTS)
         case "overview":

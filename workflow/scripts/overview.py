@@ -5,9 +5,10 @@ from graft.config import stages
 from graft.reporting import overview, tables
 from graft.reporting.figures.overview import overview_figure
 from graft.reporting.figures.style import save_svg
+from graft.reporting.results import by_experiment
 
 with Job(snakemake, stages.OverviewSettings) as job:
-    job.results = overview.overview(overview.gather(job.inputs, job.records), job.settings)
+    job.results = overview.overview(by_experiment(job.inputs, job.records), job.settings)
     save_svg(overview_figure(job.results), job.outputs.figure)
     tables.write_overview(job.results, job.outputs.page)
     tables.write_csv(overview.table(job.results), job.outputs.table)

@@ -19,9 +19,9 @@ PATTERNS = (
     "data/*/packs/*.h5",
     "sources/*.safetensors",
     "features/**/*.h5",
-    "experiments/*/*/*/model.safetensors",
-    "experiments/*/*/*/history.csv",
-    "experiments/*/*/*/predictions.csv",
+    "experiments/**/model.safetensors",
+    "experiments/**/history.csv",
+    "experiments/**/predictions.csv",
 )
 """Below `results/`, in the order of the stages."""
 

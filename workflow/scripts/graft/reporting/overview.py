@@ -20,7 +20,7 @@ from graft.evaluation.failure import Failure
 from graft.evaluation.metrics import over_seeds
 from graft.evaluation.predictions import unpack_predictions
 from graft.reporting import plots
-from graft.reporting.results import Files, Record, Records, Results, wildcard
+from graft.reporting.results import Record, Results
 
 METRICS = (*compare.METRICS, "macro_f1")
 """The test metrics of an overview; those of `compare` have intervals."""
@@ -29,26 +29,8 @@ _NOT_COMPARED = ("mode", "threads")  # results do not depend on threads
 _ABSENT = "–"
 
 
-def gather(files: Files, records: Records) -> dict[str, Results]:
-    """The results of each experiment by name, in the order of the inputs.
-
-    From the roles `fits` and `predictions` over all experiments.
-    """
-    gathered = {}
-    for name in dict.fromkeys(wildcard(record, "experiment") for record in records["fits"]):
-        own = {
-            role: [i for i, r in enumerate(records[role]) if wildcard(r, "experiment") == name]
-            for role in ("fits", "predictions")
-        }
-        gathered[name] = Results.gather(
-            {role: [files[role][i] for i in indices] for role, indices in own.items()},
-            {role: [records[role][i] for i in indices] for role, indices in own.items()},
-        )
-    return gathered
-
-
 def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Record:
-    """Everything that an overview shows, JSON-safe; `results` is what `gather` returns.
+    """Everything that an overview shows, JSON-safe; `results` are those of its experiments by name.
 
     Returns `title`, `metric`, `level`, `published` and
 

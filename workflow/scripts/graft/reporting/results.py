@@ -189,6 +189,24 @@ class Results:
             equal(where, "packed test pictures", tested, "predictions", run["n"])
 
 
+def by_experiment(files: Files, records: Records) -> dict[str, Results]:
+    """The results of each experiment by name, in the order of the inputs.
+
+    From the roles `fits` and `predictions` over all experiments.
+    """
+    gathered = {}
+    for name in dict.fromkeys(wildcard(record, "experiment") for record in records["fits"]):
+        own = {
+            role: [i for i, r in enumerate(records[role]) if wildcard(r, "experiment") == name]
+            for role in ("fits", "predictions")
+        }
+        gathered[name] = Results.gather(
+            {role: [files[role][i] for i in indices] for role, indices in own.items()},
+            {role: [records[role][i] for i in indices] for role, indices in own.items()},
+        )
+    return gathered
+
+
 def wildcard(record: Record, name: str) -> str:
     """A wildcard of the job that wrote a seal."""
     return str(record["seal"]["recipe"]["wildcards"][name])

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graft.config.stages import OverviewSettings
+from graft.config.stages import LabelsSettings, OverviewSettings
 from graft.core import seals, store
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import read_predictions
-from graft.reporting import overview
-from graft.reporting.results import Files, Record, Records, Results
+from graft.reporting import labels, overview
+from graft.reporting.results import Files, Record, Records, Results, by_experiment
 
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 TOLERANCE = 1e-9
@@ -135,7 +135,11 @@ def _recomputed(path: Path, record: Record) -> Iterator[str]:
         again = compare.compare(gathered.tables(), **settings, failures=failures)
     elif path.name == "overview.seal.json":
         again = overview.overview(
-            overview.gather(*_inputs(path, record)), OverviewSettings.model_validate(settings)
+            by_experiment(*_inputs(path, record)), OverviewSettings.model_validate(settings)
+        )
+    elif path.name == "labels.seal.json":
+        again = labels.curve(
+            by_experiment(*_inputs(path, record)), LabelsSettings.model_validate(settings)
         )
     for key, value in again.items():
         if not _close(value, record.get(key)):
