@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 import shutil
 
 import h5py
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import golden
 from graft.reporting import artefacts
@@ -28,6 +30,28 @@ def test_a_recipe_is_no_part_of_what_a_pack_holds(tmp_path):
     with h5py.File(pack(tmp_path / "e.h5"), "r+") as file:
         file["images"][2999, 1] = 0
     assert artefacts.digest(tmp_path / "e.h5") != first
+
+
+def test_the_figures_are_those_of_the_comparisons(tmp_path):
+    modes = {
+        "fine_tuning": {"mean": 0.6971, "low": 0.66849, "high": 0.72},
+        "from_scratch": {"mean": 0.5, "low": None, "high": None},
+    }
+    seal = tmp_path / "experiments/e/comparison.seal.json"
+    seal.parent.mkdir(parents=True)
+    seal.write_text(json.dumps({"modes": modes}))
+    expected = {"fine_tuning": "69.7 % [66.8, 72.0]", "from_scratch": "50.0 %"}
+    assert artefacts.figures(tmp_path) == {"e": expected}
+
+
+def test_the_readme_quotes_the_published_figures_and_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    published = json.loads(golden.GOLDEN.read_text(encoding="utf-8"))["default"]["figures"]
+    _, block, _ = re.split(r"<!-- (?:figures|end of figures) -->", text)
+    rows = [line.strip("| ").split(" | ") for line in block.strip().splitlines()[2:]]
+    assert {mode.strip("`"): figure for mode, figure, *_ in rows} == published["portraits_sex"]
+    prose = re.sub(r"<!--.*?-->|https?://\S+", "", text)
+    assert len(re.findall(r"\w[\w'.-]*", prose)) <= 900
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@
     python workflow/scripts/golden.py --write    # publish what is in results/ now
 
 tests/golden.json holds, by configuration, the digests of all artefacts (see
-`reporting.artefacts`) and the CPUs that have made them. With `compute.reproducible: portable`
-every x86-64 CPU with AVX2 should. Exits with 1 if one does not, or if there is nothing to compare.
+`reporting.artefacts`), the CPUs that have made them, and the figures that README.md quotes. With
+`compute.reproducible: portable` every x86-64 CPU with AVX2 should. Exits with 1 if one does not, or
+if there is nothing to compare.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from graft.core import instructions
 from graft.core.files import write_json
-from graft.reporting.artefacts import difference, digests
+from graft.reporting.artefacts import difference, digests, figures
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden.json"
 SHOWN = 3
@@ -41,7 +42,11 @@ def main() -> int:
     if arguments.write:
         kept = published["cpus"] if found == published["digests"] else []
         cpus = sorted({*kept, instructions.kind()})
-        golden[arguments.configuration] = {"cpus": cpus, "digests": found}
+        golden[arguments.configuration] = {
+            "cpus": cpus,
+            "figures": figures(arguments.results),
+            "digests": found,
+        }
         write_json(GOLDEN, golden)
         return 0
     differing = difference(found, published["digests"])

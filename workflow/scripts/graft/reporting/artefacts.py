@@ -6,7 +6,9 @@ the version of the code.
 """
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -22,6 +24,8 @@ PATTERNS = (
     "experiments/**/model.safetensors",
     "experiments/**/history.csv",
     "experiments/**/predictions.csv",
+    "experiments/*/comparison.csv",
+    "experiments/*/labels.csv",
 )
 """Below `results/`, in the order of the stages."""
 
@@ -36,6 +40,25 @@ def digests(results: Path) -> dict[str, str]:
         for pattern in PATTERNS
         for path in sorted(results.glob(pattern))
     }
+
+
+def figures(results: Path) -> dict[str, dict[str, str]]:
+    """Experiment -> mode -> its test metric with the interval, such as "69.7 % [66.8, 72.6]"."""
+    compared = {
+        seal.parent.name: json.loads(seal.read_text(encoding="utf-8"))["modes"]
+        for seal in sorted(results.glob("experiments/*/comparison.seal.json"))
+    }
+    return {
+        experiment: {mode: _figure(row) for mode, row in modes.items()}
+        for experiment, modes in compared.items()
+    }
+
+
+def _figure(row: dict[str, Any]) -> str:
+    shown = f"{100 * row['mean']:.1f} %"
+    if row["low"] is None:
+        return shown
+    return f"{shown} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def digest(path: Path) -> str:
