@@ -18,7 +18,9 @@ SHORT = """
 compute: {reproducible: fast}
 datasets: {lfw: {limit: {train: 1000, val: 200}}}
 experiments:
-  lfw_sex: {train_sizes: [], train: {tune: {}, modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}}
+  lfw_sex:
+    train_sizes: []
+    train: {tune: {}, modes: {from_scratch: {epochs: 1}, fine_tuning: {epochs: 1}}}
 """
 """Fewer pictures, and fewer epochs where all layers train, at the usual rates; what the overlay as
 shipped gives is in docs/results.md."""

@@ -26,8 +26,10 @@ experiments:
 """,
     "digits": """
 compute: {reproducible: fast}
+datasets: {mnist: {limit: {train: 1000, val: 300, test: 1000}}}
 experiments:
-  digits_mlp: {train: {tune: {lr: [0.01]}}}
+  digits_frozen: {train: {epochs: 2}}
+  digits_mlp: {train: {epochs: 8, tune: {lr: [0.01]}}}
 run: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
 overviews:
   digits:
@@ -131,7 +133,7 @@ def test_every_row_of_the_published_table_is_kept_or_dropped_with_a_reason(emoti
     assert kept["split"].value_counts()["test"] == 466  # PrivateTest, whole
 
 
-def test_imagenet_s_features_tell_digits_from_2000(digits):
+def test_imagenet_s_features_tell_digits_from_1000(digits):
     experiments = {
         "digits_features": "feature_extraction",
         "digits_features_corrected": "feature_extraction",
@@ -139,10 +141,10 @@ def test_imagenet_s_features_tell_digits_from_2000(digits):
         "digits_mlp": "from_scratch",
     }
     found = {name: metrics(digits, name, mode) for name, mode in experiments.items()}
-    assert found["digits_features"]["accuracy"] >= 0.93
-    assert found["digits_features_corrected"]["accuracy"] >= 0.93
+    assert found["digits_features"]["accuracy"] >= 0.9
+    assert found["digits_features_corrected"]["accuracy"] >= 0.9
     # The article's baselines had collapsed; trained properly this one has not.
-    assert found["digits_mlp"]["accuracy"] >= 0.85
+    assert found["digits_mlp"]["accuracy"] >= 0.75
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
-    assert fit["samples"]["train"] == 2000
+    assert fit["samples"]["train"] == 1000
     check_pages(digits, "digits", list(experiments))
