@@ -20,7 +20,6 @@ endif
 reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
 	@$(MAKE) --no-print-directory report
-	@$(BIN)/python workflow/scripts/show.py
 	@$(BIN)/python workflow/scripts/golden.py || true
 
 ## report: results/report.html, of what is up to date; it lists what is not

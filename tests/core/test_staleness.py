@@ -48,6 +48,35 @@ def test_an_input_that_was_made_again_differently_is_named(chain, tmp_path):
     assert [line.split(":")[0] for line in [*before, *now]] == ["crop.h5", "crop.h5"]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "line"),
+    [
+        (
+            {"settings.train.lr: 0.001"},
+            {"settings.train.lr: 0.003"},
+            "train.lr 0.001 -> 0.003",
+        ),
+        (set(), {"settings.gray: true"}, "gray (unset) -> true"),
+        ({"code: 12", "lock: 3"}, {"code: 34", "lock: 4"}, "the code of the stage; the locked env"),
+        (
+            {"results/a.h5: 1", "results/b.h5: 2", "results/c.h5: 3"},
+            {"results/a.h5: missing", "results/b.h5: 4", "results/c.h5: 5"},
+            "results/a.h5 missing; results/b.h5 and 1 more changed",
+        ),
+        (
+            {f"settings.k{n}: 1" for n in range(9)},
+            {f"settings.k{n}: 2" for n in range(9)},
+            "k0 1 -> 2; k1 1 -> 2; k2 1 -> 2; k3 1 -> 2; 5 more",
+        ),
+    ],
+)
+def test_changes_are_described_in_one_line(before, now, line):
+    described = staleness.described(staleness.Changes(before, now))
+    assert described.startswith(line) and "\n" not in described
+    long = staleness.Changes({"settings.x: " + "[1, 2], " * 200}, {"settings.x: 1"})
+    assert len(staleness.described(long)) < 100
+
+
 @pytest.mark.parametrize("text", [None, "{}"])
 def test_an_input_whose_seal_is_missing_or_damaged_is_missing(chain, tmp_path, text):
     (tmp_path / "crop.seal.json").unlink()

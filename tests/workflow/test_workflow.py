@@ -4,12 +4,14 @@ import ast
 import itertools
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tarfile
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from project import Project, because, executed, files, planned
@@ -26,9 +28,10 @@ EVERYTHING = {
     "pack": 8,
     "weights": 1,
     "features": 4,
-    "train": 4,
-    "evaluate": 4,
+    "train": 7,
+    "evaluate": 7,
     "compare": 2,
+    "labels": 1,
     "plots": 2,
     "overview": 1,
     "track": 2,
@@ -41,6 +44,56 @@ MODELS = ("experiments/*/*/*/model.safetensors", "experiments/*/*/*/history.csv"
 def test_one_command_makes_everything_and_a_second_finds_nothing_to_do(done):
     assert {rule: executed(done.log).count(rule) for rule in EVERYTHING} == EVERYTHING
     assert "Nothing to be done" in done.snakemake()
+
+
+def test_a_run_ends_with_its_result_unless_it_is_to_be_quiet(done):
+    places = r"\nReport: +results/report\.html\nModels: .*\nPredictions: .*\nMLflow: "
+    ending = r"\nportraits_sex: test accuracy of \d+ samples .*\n  feature_extraction +\d+\.\d %"
+    for log in (done.log, done.snakemake()):
+        assert re.search(ending, log) and re.search(places, log)
+    for log in (done.snakemake("--quiet"), done.dry_run(), done.snakemake("all_crop")):
+        assert not re.search(ending, log) and "Models:" not in log
+
+
+def test_a_run_that_fails_ends_with_what_failed_and_how_to_go_on(edited):
+    overlay = edited.folder / "overlay.yaml"
+    overlay.write_text("experiments: {portraits_sex: {train_sizes: [999]}}")
+    edited.overlays.append(overlay)
+    log = edited.snakemake("all_train", check=False)
+    assert re.search(
+        r"What failed:\n  graft train: experiments\.portraits_sex: train_sizes has 999", log
+    )
+    assert "(results/logs/train/portraits_sex/train_999/from_scratch/0.log)" in log
+    assert "To go on, run again: snakemake all_train --configfile" in log
+
+
+def test_a_job_s_reason_is_one_short_line(edited):
+    overlay = edited.folder / "overlay.yaml"
+    overlay.write_text("experiments: {portraits_sex: {train: {tune: {lr: [0.04]}}}}")
+    edited.overlays.append(overlay)
+    plan = edited.dry_run()
+    reasons = re.findall(r"^    reason: (.*)$", plan, re.MULTILINE)
+    assert "Params have changed since last execution: train.tune.lr [0.03] -> [0.04]" in reasons
+    assert max(map(len, reasons)) < 300
+
+
+def test_the_labels_curve_has_every_size_of_the_training_set(done):
+    folder = done.results / "experiments/portraits_sex"
+    curve = json.loads((folder / "labels.seal.json").read_text())
+    rows = pd.read_csv(done.results / "data/portraits/data_file.csv")
+    faces = [
+        json.loads(p.read_text())
+        for p in done.results.glob("data/portraits/crops/train*.seal.json")
+    ]
+    assert curve["sizes"] == [8, sum(part["kept"] for part in faces)]
+    assert (rows["split"] == "train").sum() >= curve["sizes"][1]
+    for size, place in zip(curve["sizes"], ("train_8/", ""), strict=True):
+        for mode, points in curve["modes"].items():
+            table = pd.read_csv(folder / f"{place}{mode}/0/predictions.csv")
+            (mean,) = (point["mean"] for point in points if point["train_rows"] == size)
+            assert mean == pytest.approx((table["true"] == table["predicted"]).mean())
+    # The features are those of all samples, computed once.
+    assert not list(done.results.glob("features/**/train_8*"))
 
 
 FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "structure")}

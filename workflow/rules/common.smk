@@ -16,6 +16,7 @@ LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
 import caching
+import ending
 from graft.config import architectures, plan, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
@@ -299,8 +300,7 @@ def over_parts(pattern, *splits):
 
     def find(wildcards):
         dataset = (
-            wildcards.get("dataset")
-            or plan.experiment_of(settings, wildcards.experiment).dataset
+            wildcards.get("dataset") or plan.experiment_of(settings, wildcards.experiment).dataset
         )
         return sealed(expand(pattern, dataset=dataset, part=plan.parts(settings, dataset, *splits)))
 
@@ -428,9 +428,19 @@ envvars:
     *INSTRUCTIONS,
 
 
+END = ending.Ending(workflow, plan.experiments(settings), settings.mlflow.tracking_uri)
+
 if workflow.is_main_process:
     mend_links()
 
 
 onstart:
     caching.check_room(STORE)
+
+
+onsuccess:
+    END.success()
+
+
+onerror:
+    END.failure()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import snakemake.api  # first, since workflow and api import each other
+import snakemake.jobs
 import snakemake.report
 import snakemake.workflow
 from snakemake.caching.rule import RuleCache
@@ -30,6 +31,9 @@ from graft.core.errors import GraftError
 REDO = "GRAFT_REDO"
 """The environment variable that has jobs leave the store aside: what is forced is done for real."""
 
+FILES = 2
+"""Files that the reason of a job names."""
+
 ROOM = 200_000_000
 """Bytes that must be free for a run to start: less does not hold even the smallest network."""
 
@@ -37,6 +41,7 @@ ROOM = 200_000_000
 def install(workflow: snakemake.workflow.Workflow, folder: Path) -> None:
     """Let seals decide what is stale, and take results from the store in `folder`."""
     snakemake.workflow.FilePersistence = SealRecords
+    snakemake.jobs.Reason.__str__ = functools.partialmethod(_reason, snakemake.jobs.Reason.__str__)
     snakemake.report.auto_report = functools.partial(_report, snakemake.report.auto_report)
     for rule in workflow.rules:
         if rule.cache:
@@ -115,12 +120,19 @@ class SealRecords(FilePersistence):
         seal = Path(job.output.seal)
         if not seal.exists():
             present = {str(path) for path in job.output if Path(path).exists()}
-            return ParamsChange(set(), {f"{seal}: missing"}, present) if present else False
+            return Reason(set(), {f"{seal}: missing"}, present) if present else False
         try:
             before, now = staleness.changes(seal, job.params.recipe, self._read)
         except GraftError as error:
             raise WorkflowError(str(error)) from None
-        return ParamsChange(before, now, set(job.output)) if before or now else NO_PARAMS_CHANGE
+        return Reason(before, now, set(job.output)) if before or now else NO_PARAMS_CHANGE
+
+
+class Reason(ParamsChange):
+    """What has changed since a job's outputs were sealed; printed in one line."""
+
+    def __str__(self) -> str:
+        return staleness.described(staleness.Changes(self.only_old, self.only_new))
 
 
 class SealedStore(RuleCache):
@@ -161,6 +173,17 @@ class SealedStore(RuleCache):
             return self.folder / staleness.identity(job.params.recipe)
         except GraftError:
             return None
+
+
+def _reason(reason: Any, in_full: Callable[[Any], str]) -> str:
+    """A job's reason with few of its files: there may be hundreds."""
+    sentences = [sentence.split(", ") for sentence in in_full(reason).split("; ")]
+    return "; ".join(
+        f"{', '.join(files[:FILES])} and {len(files) - FILES} more"
+        if len(files) > FILES + 1
+        else ", ".join(files)
+        for files in sentences
+    )
 
 
 async def _report(create: Callable[..., Any], dag: Any, *arguments: Any) -> None:

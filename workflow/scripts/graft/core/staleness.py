@@ -52,6 +52,37 @@ def changes(seal: Path, recipe: Mapping[str, JsonValue], read: Read = seals.read
     )
 
 
+def described(changes: Changes) -> str:
+    """The changes in one line, such as `train.lr 0.001 -> 0.003; 2 inputs changed`."""
+    before, now = (dict(line.split(": ", 1) for line in lines) for lines in changes)
+    keys = sorted({*before, *now})
+    files = [key for key in keys if "/" in key]
+    parts = [
+        _WHOLE.get(key)
+        or f"{key.removeprefix('settings.')} {_short(before.get(key))} -> {_short(now.get(key))}"
+        for key in keys
+        if key not in files
+    ]
+    missing = [file for file in files if now.get(file) == "missing"]
+    for what, some in (("missing", missing), ("changed", sorted({*files} - {*missing}))):
+        if some:
+            more = f" and {len(some) - 1} more" if len(some) > 1 else ""
+            parts.append(f"{some[0]}{more} {what}")
+    shown = parts if len(parts) <= _SHOWN else [*parts[:_SHOWN], f"{len(parts) - _SHOWN} more"]
+    return "; ".join(shown)
+
+
+_SHOWN = 4
+_LONGEST = 60  # characters of a value
+_WHOLE = {"code": "the code of the stage", "lock": "the locked environment"}
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "(unset)"
+    return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
+
+
 def identity(recipe: Mapping[str, JsonValue]) -> str:
     """The identity (see `seals`) that an artefact made now would have, by its inputs' seals.
 
