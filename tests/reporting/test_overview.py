@@ -16,7 +16,7 @@ from project import Project, planned
 from graft.config import stages
 from graft.config.models import Evaluate, PublishedFigure
 from graft.config.read import read_config
-from graft.config.stages import OverviewSettings, ShownExperiment
+from graft.config.reports import OverviewSettings, ShownExperiment
 from graft.core import files, seals
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import predictions_frame, write_predictions

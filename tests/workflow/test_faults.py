@@ -43,9 +43,9 @@ SCRIPT = """import stand_in
 from adapter import Job
 from snakemake.exceptions import WorkflowError
 
-from graft.config import stages
+from graft.config.{module} import {settings}
 
-with Job(snakemake, stages.{settings}) as job:
+with Job(snakemake, {settings}) as job:
     stand_in.make(job)
 """
 
@@ -96,8 +96,9 @@ def finished(tmp_path_factory) -> Project:
     (scripts / "stand_in.py").write_text(STAND_IN)
     for stage in (*CHAIN, "predict", "export"):
         settings = f"{stage.title()}Settings"
-        assert hasattr(stages, settings)
-        (scripts / f"{stage}.py").write_text(SCRIPT.format(settings=settings))
+        module = "stages" if hasattr(stages, settings) else "reports"
+        script = SCRIPT.format(module=module, settings=settings)
+        (scripts / f"{stage}.py").write_text(script)
     project.overlays.append(Path("small.yaml"))
     (project.folder / "small.yaml").write_text(SMALL)
     project.log = project.forked()

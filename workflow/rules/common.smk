@@ -16,7 +16,7 @@ LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
 import caching
-from graft.config import architectures, plan, stages
+from graft.config import architectures, plan, reports, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
 from graft.core import devices, files, instructions, recipes, store

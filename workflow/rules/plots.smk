@@ -40,6 +40,6 @@ rule plots:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("plots", lambda w: stages.plots(settings, w.experiment)),
+        recipe=recipe("plots", lambda w: reports.plots(settings, w.experiment)),
     script:
         "../scripts/plots.py"

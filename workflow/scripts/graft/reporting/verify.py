@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graft.config.stages import OverviewSettings
+from graft.config.reports import OverviewSettings
 from graft.core import seals, store
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
