@@ -43,7 +43,7 @@ PREDICT = "results/predict"
 FIGURES = SCRIPTS / "graft" / "reporting" / "figures"
 # A figure of the report is a module with its caption beside it.
 PLOTTED = sorted(caption.stem for caption in FIGURES.glob("*.rst"))
-PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html"]
+PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html", "mistakes.json"]
 
 
 wildcard_constraints:

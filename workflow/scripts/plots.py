@@ -1,4 +1,4 @@
-"""Draw the figures of an experiment, and sum it up as CSV and HTML."""
+"""Draw the figures of an experiment, sum it up as CSV and HTML, and collect its mistakes."""
 
 from adapter import Job
 from graft.config import reports
@@ -13,4 +13,5 @@ with Job(snakemake, reports.PlotsSettings) as job:
         figures,
         summary=job.outputs.summary,
         page=job.outputs.summary_html,
+        wrong=job.outputs.mistakes_json,
     )
