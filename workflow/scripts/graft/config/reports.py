@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from graft.config import plan
 from graft.config.models import Config, Evaluate, PublishedFigure
 from graft.config.stages import Stage, StructureSettings, structure
-from graft.config.types import Settings
+from graft.config.types import Reproducible, Settings
 
 
 class PlotsSettings(Stage):
@@ -52,4 +53,41 @@ def _shown(config: Config, experiment: str) -> ShownExperiment:
         title=spec.title or experiment,
         source=spec.source,
         dataset=structure(config, spec.dataset),
+    )
+
+
+class ReportedExperiment(Settings):
+    """What the report shows of an experiment that its results do not hold."""
+
+    name: str
+    title: str
+    dataset: str
+    source: str
+    target: bool
+    """False of a source task: an experiment that another one starts from."""
+
+
+class ReportSettings(Stage):
+    experiments: Annotated[tuple[ReportedExperiment, ...], Field(strict=False)]
+    captions: dict[str, str]
+    """Figure -> what stands below it."""
+    reproducible: Reproducible
+
+
+def report(config: Config, captions: dict[str, str]) -> ReportSettings:
+    """The experiments stand in the order of `run`, source tasks after those that need them."""
+    targets = plan.targets(config)
+    return ReportSettings(
+        experiments=tuple(
+            ReportedExperiment(
+                name=name,
+                title=config.experiments[name].title or name,
+                dataset=config.experiments[name].dataset,
+                source=config.experiments[name].source,
+                target=name in targets,
+            )
+            for name in sorted(plan.experiments(config), key=lambda name: name not in targets)
+        ),
+        captions=captions,
+        reproducible=config.compute.reproducible,
     )
