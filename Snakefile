@@ -28,6 +28,7 @@ rule all:
     input:
         targets("plots"),
         targets("overview"),
+        targets("report"),
         targets("track"),
 
 
@@ -42,6 +43,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/overview.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/export.smk"

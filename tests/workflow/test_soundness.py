@@ -100,6 +100,7 @@ STAGES = {
     "compare": stages.CompareSettings,
     "plots": reports.PlotsSettings,
     "overview": reports.OverviewSettings,
+    "report": reports.ReportSettings,
     "track": stages.TrackSettings,
     "predict": stages.PredictSettings,
     "export": stages.ExportSettings,
