@@ -16,15 +16,16 @@ endif
 .PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair prune clean distclean
 .DELETE_ON_ERROR:
 
-## reproduce: the whole workflow on the embedded default, then its report
+## reproduce: the whole workflow on the embedded default, its report and Snakemake's
 reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
 	@$(MAKE) --no-print-directory report
 	@$(BIN)/python workflow/scripts/golden.py || true
 
-## report: results/report.html, of what is up to date; it lists what is not
+## report: results/workflow_report.html, Snakemake's own: how every result was made, with run times;
+##   of what is up to date, and it lists what is not (results/report.html is part of each run)
 report: $(READY)
-	$(BIN)/snakemake --report results/report.html
+	$(BIN)/snakemake --report results/workflow_report.html
 
 ## setup: the virtual environment, exactly as locked
 setup: $(READY)

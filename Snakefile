@@ -29,6 +29,7 @@ rule all:
         targets("labels"),
         targets("plots"),
         targets("overview"),
+        targets("report"),
         targets("track"),
 
 
@@ -44,6 +45,7 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/overview.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/export.smk"

@@ -6,7 +6,7 @@ import pytest
 from conftest import SHIPPED
 from snakemake.utils import update_config
 
-from graft.config import architectures, plan, stages
+from graft.config import architectures, plan, reports, stages
 from graft.config.read import read_config
 from graft.core.errors import GraftError
 
@@ -501,6 +501,6 @@ def test_an_overview_is_made_if_all_of_its_experiments_are_run(shipped):
     own = resolve({**shipped, "run": ["portraits_sex"]})
     assert plan.overviews(own) == ["o"]  # portraits_identity is run for its source
     assert plan.overviews(resolve({**shipped, "run": ["portraits_identity"]})) == []
-    settings = stages.overview(config, "o")
+    settings = reports.overview(config, "o")
     assert [spec.name for spec in settings.experiments] == BOTH
     assert settings.published == () and settings.title == "o"

@@ -8,7 +8,9 @@ from conftest import ROOT
 import why
 from graft.core.code import Code
 
-FOLLOWING_CROP = "pack, features, train, evaluate, compare, plots, overview, track, predict, export"
+FOLLOWING_CROP = (
+    "pack, features, train, evaluate, compare, plots, overview, report, track, predict, export"
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def code() -> Code:
         (
             "graft.evaluation.metrics.weighted_ranking",
             {"evaluate": ""},
-            "compare, plots, overview, track",
+            "compare, plots, overview, report, track",
         ),
         (
             "graft.datasets.layouts.lfw",
@@ -37,7 +39,7 @@ def code() -> Code:
         ),
         (
             "workflow/scripts/graft/reporting/templates/style.css",
-            {"plots": "", "overview": "", "predict": ""},
+            {"plots": "", "overview": "", "report": "", "predict": ""},
             "track",
         ),
     ],

@@ -16,7 +16,7 @@ from project import Project, planned
 from graft.config import stages
 from graft.config.models import Evaluate, PublishedFigure
 from graft.config.read import read_config
-from graft.config.stages import OverviewSettings, ShownExperiment
+from graft.config.reports import OverviewSettings, ShownExperiment
 from graft.core import files, seals
 from graft.evaluation import compare, metrics
 from graft.evaluation.predictions import predictions_frame, write_predictions
@@ -388,7 +388,7 @@ def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
     plan = planned(project.dry_run())
     assert plan["overview"] == 1
     alone = planned(project.dry_run("all_overview"))
-    assert set(plan) - set(alone) == {"compare", "plots", "track"}
+    assert set(plan) - set(alone) == {"compare", "plots", "report", "track"}
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(json.dumps({"run": ["portraits_identity"]}))
     project.overlays.append(overlay)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.workflow
 
 CHAIN = (
     *("download", "structure", "crop", "pack", "weights", "features", "train", "evaluate"),
-    *("compare", "plots", "overview", "track"),
+    *("compare", "plots", "overview", "report", "track"),
 )
 """The stages of `all`, each after those that it reads from."""
 
@@ -43,9 +43,9 @@ SCRIPT = """import stand_in
 from adapter import Job
 from snakemake.exceptions import WorkflowError
 
-from graft.config import stages
+from graft.config.{module} import {settings}
 
-with Job(snakemake, stages.{settings}) as job:
+with Job(snakemake, {settings}) as job:
     stand_in.make(job)
 """
 
@@ -96,8 +96,9 @@ def finished(tmp_path_factory) -> Project:
     (scripts / "stand_in.py").write_text(STAND_IN)
     for stage in (*CHAIN, "predict", "export"):
         settings = f"{stage.title()}Settings"
-        assert hasattr(stages, settings)
-        (scripts / f"{stage}.py").write_text(SCRIPT.format(settings=settings))
+        module = "stages" if hasattr(stages, settings) else "reports"
+        script = SCRIPT.format(module=module, settings=settings)
+        (scripts / f"{stage}.py").write_text(script)
     project.overlays.append(Path("small.yaml"))
     (project.folder / "small.yaml").write_text(SMALL)
     project.log = project.forked()
@@ -141,6 +142,7 @@ SEALS = {
     "compare": "experiments/portraits_sex/comparison.seal.json",
     "plots": "experiments/portraits_sex/plots/plots.seal.json",
     "overview": "overviews/both/overview.seal.json",
+    "report": "report.seal.json",
     "track": "experiments/portraits_sex/mlflow.json",
 }
 """Stage -> the seal of the one job that is damaged."""
@@ -162,8 +164,9 @@ def first_output(project: Project, stage: str) -> Path:
 def contents(project: Project) -> dict[str, bytes]:
     """Every artefact's bytes; of the seals, what was made of what, without times."""
     found = {}
-    for folder in verify.SEALED_FOLDERS:
-        for path in sorted((project.results / folder).rglob("*")):
+    for listed in (*verify.SEALED_FILES, *verify.SEALED_FOLDERS):
+        top = project.results / listed
+        for path in (top, *sorted(top.rglob("*"))):
             name = str(path.relative_to(project.results))
             if path.is_file() and seals.is_seal(path):
                 seal = seals.read(path)["seal"]
@@ -247,7 +250,7 @@ REDONE = {
 def test_what_is_lost_or_damaged_is_made_again_with_what_follows(
     finished, following, tmp_path, fault
 ):
-    cached = [stage for stage in CHAIN if stage != "track"]
+    cached = [stage for stage in CHAIN if stage not in ("report", "track")]
     stages = cached if fault == "store entry deleted" else CHAIN
     # What follows a repair is the same for each damage; each stage has one of them.
     stages = stages[[*REPAIRED].index(fault) :: 3] if fault in REPAIRED else stages

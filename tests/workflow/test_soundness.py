@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from graft.config import stages
+from graft.config import reports, stages
 from graft.config.entries import entries
 from graft.core.code import IMPORTED, Code
 
@@ -98,8 +98,9 @@ STAGES = {
     "train": stages.TrainSettings,
     "evaluate": stages.EvaluateSettings,
     "compare": stages.CompareSettings,
-    "plots": stages.PlotsSettings,
-    "overview": stages.OverviewSettings,
+    "plots": reports.PlotsSettings,
+    "overview": reports.OverviewSettings,
+    "report": reports.ReportSettings,
     "track": stages.TrackSettings,
     "predict": stages.PredictSettings,
     "export": stages.ExportSettings,

@@ -34,6 +34,7 @@ EVERYTHING = {
     "labels": 1,
     "plots": 2,
     "overview": 1,
+    "report": 1,
     "track": 2,
 }
 BYTES = ("data/*/data_file.csv", "data/*/packs/*.h5", "data/*/crops/*.h5", "features/**/*.h5")
@@ -108,15 +109,16 @@ FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "
             "normalise",
             {"weights"},
             {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
-            | dict.fromkeys(("compare", "plots", "overview", "track"), 1),
+            | dict.fromkeys(("compare", "plots", "overview", "report", "track"), 1),
         ),
         (
             "graft/evaluation/compare.py",
             "_counts",
             {"compare", "overview"},
-            {"compare": 2, "plots": 2, "overview": 1, "track": 2},
+            {"compare": 2, "plots": 2, "overview": 1, "report": 1, "track": 2},
         ),
         ("graft/reporting/track.py", "record", {"track"}, {"track": 2}),
+        ("graft/reporting/changes.py", "update", {"report"}, {"report": 1}),
     ],
 )
 def test_an_edited_definition_reruns_what_reaches_it_and_what_follows(
@@ -183,12 +185,15 @@ def test_one_stage_can_be_asked_for_alone(done, tmp_path):
     assert plan == {"download": 2, "structure": 2, "crop": 8, "all_crop": 1}
 
 
-def test_a_second_working_directory_takes_everything_but_track_from_the_store(done, tmp_path):
+def test_a_second_working_directory_takes_all_but_report_and_track_from_the_store(done, tmp_path):
     other = Project(tmp_path / "other", store=done.store)
     before = {path.name: path.stat().st_mtime_ns for path in store.entries(done.store)}
     log = other.snakemake()
     ran = [path for path in (other.results / "logs").rglob("*.log") if path.stat().st_size]
-    assert {path.relative_to(other.results / "logs").parts[0] for path in ran} <= {"track"}
+    assert {path.relative_to(other.results / "logs").parts[0] for path in ran} <= {
+        "report",
+        "track",
+    }
     assert {path.name: path.stat().st_mtime_ns for path in store.entries(done.store)} == before
     assert log.count("Linking results/") > 50
     assert files(other.results, *BYTES, *MODELS) == files(done.results, *BYTES, *MODELS)
@@ -503,16 +508,20 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_report_opens_offline_with_every_picture_shown(done, tmp_path):
-    report = done.results / "report.html"
+    page, report = done.results / "report.html", done.results / "workflow_report.html"
     done.snakemake("--report", str(report), cores=False)
     pictures = sorted(done.results.glob("experiments/*/plots/*.svg"))
     shown = tmp_path / "shown.html"
     shown.write_text("".join(f'<img src="{path}">' for path in pictures) + LOADED)
-    for page, wanted in ((report, "portraits_sex"), (shown, f"loaded {len(pictures)}<")):
+    for opened, wanted in (
+        (page, " pictures</output>"),
+        (report, "portraits_sex"),
+        (shown, f"loaded {len(pictures)}<"),
+    ):
         browser = subprocess.run(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
             + ["--virtual-time-budget=10000", "--host-resolver-rules=MAP * ~NOTFOUND"]
-            + ["--allow-file-access-from-files", page.as_uri()],
+            + ["--allow-file-access-from-files", opened.as_uri()],
             capture_output=True,
             text=True,
             timeout=120,

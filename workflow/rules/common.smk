@@ -4,6 +4,7 @@
 import functools
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import caching
 import ending
-from graft.config import architectures, plan, stages
+from graft.config import architectures, plan, reports, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
 from graft.core import devices, files, instructions, recipes, store
@@ -27,10 +28,11 @@ from graft.download import folders
 
 STAGES = (
     "download structure crop pack weights features train evaluate compare labels plots overview "
-    "track predict export"
+    "report track predict export"
 ).split()
-# `track` talks to a server, and own photographs have no place in a store that may be shared.
-NEVER_CACHED = {"track", "predict"}
+# `track` talks to a server, the report is about this machine, and own photographs have no place
+# in a store that may be shared.
+NEVER_CACHED = {"report", "track", "predict"}
 
 DATA = "results/data/{dataset}"
 EXPERIMENT = "results/experiments/{experiment}"
@@ -41,10 +43,11 @@ SOURCE = "results/sources/{source}"
 # What is known of the files in users' folders; it may be lost.
 NOTES = Path(".snakemake", "graft")
 PREDICT = "results/predict"
+REPORT = "results/report.html"
 FIGURES = SCRIPTS / "graft" / "reporting" / "figures"
 # A figure of the report is a module with its caption beside it.
 PLOTTED = sorted(caption.stem for caption in FIGURES.glob("*.rst"))
-PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html"]
+PLOTS = [*(f"{figure}.svg" for figure in PLOTTED), "summary.csv", "summary.html", "mistakes.json"]
 
 
 wildcard_constraints:
@@ -113,6 +116,8 @@ def sealed(paths, seal=None):
 def seal_of(path):
     """The seal of a stage's output: fit.json and metrics.json carry results besides."""
     path = Path(path)
+    if path.parent.name == "plots":
+        return str(path.with_name("plots.seal.json"))
     known = {
         "model.safetensors": "fit.json",
         "history.csv": "fit.json",
@@ -295,6 +300,15 @@ def over_sizes(pattern):
     return find
 
 
+def of_every_run(pattern):
+    """Sealed files of every run of all experiments."""
+    return sealed(
+        pattern.format(experiment=experiment, mode=mode, seed=seed)
+        for experiment in plan.experiments(settings)
+        for mode, seed in plan.runs(settings, experiment)
+    )
+
+
 def over_parts(pattern, *splits):
     """Input function: sealed parts of the experiment's (or wildcard's) data set."""
 
@@ -305,6 +319,22 @@ def over_parts(pattern, *splits):
         return sealed(expand(pattern, dataset=dataset, part=plan.parts(settings, dataset, *splits)))
 
     return find
+
+
+def captions():
+    """Figure -> its caption."""
+    return {name: (FIGURES / f"{name}.rst").read_text(encoding="utf-8") for name in PLOTTED}
+
+
+def reproduction():
+    """What the report says of this run; results do not depend on it."""
+    overlays = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+    options = ["--configfile", *overlays] if overlays else []
+    return {
+        "command": shlex.join(["snakemake", "--cores", "all", *options]),
+        "config": files.digest(read_config(config).model_dump(mode="json")),
+        "memory": str(NOTES / "report.json"),
+    }
 
 
 def targets(stage):
@@ -352,6 +382,8 @@ def targets(stage):
                 overview=plan.overviews(settings),
                 kind=["svg", "html", "csv", "seal.json"],
             )
+        case "report":
+            return [seal_of(REPORT)]
         case "track":
             return expand(f"{EXPERIMENT}/mlflow.json", experiment=experiments)
         case "predict":

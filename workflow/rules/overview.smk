@@ -31,6 +31,6 @@ rule overview:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("overview", lambda w: stages.overview(settings, w.overview)),
+        recipe=recipe("overview", lambda w: reports.overview(settings, w.overview)),
     script:
         "../scripts/overview.py"

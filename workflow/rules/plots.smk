@@ -1,5 +1,5 @@
 # Requires: the results of an experiment: fits, predictions, comparison, crops, packs, data_file.csv.
-# Makes:    the figures of the report, and the summary as CSV and HTML.
+# Makes:    the figures of the report, the summary as CSV and HTML, and the mistakes with pictures.
 
 
 rule plots:
@@ -29,6 +29,7 @@ rule plots:
             category="{experiment}",
             labels={"figure": "summary"},
         ),
+        mistakes_json=f"{EXPERIMENT}/plots/mistakes.json",
         seal=f"{EXPERIMENT}/plots/plots.seal.json",
     log:
         "results/logs/plots/{experiment}.log",
@@ -40,6 +41,6 @@ rule plots:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("plots", lambda w: stages.plots(settings, w.experiment)),
+        recipe=recipe("plots", lambda w: reports.plots(settings, w.experiment)),
     script:
         "../scripts/plots.py"

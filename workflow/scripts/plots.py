@@ -1,11 +1,11 @@
-"""Draw the figures of an experiment, and sum it up as CSV and HTML."""
+"""Draw the figures of an experiment, sum it up as CSV and HTML, and collect its mistakes."""
 
 from adapter import Job
-from graft.config import stages
+from graft.config import reports
 from graft.reporting import plots
 from graft.reporting.results import Results
 
-with Job(snakemake, stages.PlotsSettings) as job:
+with Job(snakemake, reports.PlotsSettings) as job:
     settings = job.settings
     figures = {name: path for name, path in job.files.items() if path.suffix == ".svg"}
     job.results = plots.write(
@@ -13,4 +13,5 @@ with Job(snakemake, stages.PlotsSettings) as job:
         figures,
         summary=job.outputs.summary,
         page=job.outputs.summary_html,
+        wrong=job.outputs.mistakes_json,
     )

@@ -163,6 +163,13 @@ def experiments(config: Config) -> list[str]:
     return list(dict.fromkeys(e for name in config.run for e in ancestry(config, name)))
 
 
+def targets(config: Config) -> list[str]:
+    """The experiments to run that no other of them starts from: what is asked, not a means."""
+    running = experiments(config)
+    sources = {e for name in running for e in ancestry(config, name)[1:]}
+    return [name for name in running if name not in sources]
+
+
 def overviews(config: Config) -> list[str]:
     """The overviews whose experiments are all to be run."""
     running = set(experiments(config))

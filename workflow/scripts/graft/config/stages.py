@@ -16,7 +16,6 @@ from graft.config.models import (
     Config,
     Evaluate,
     Hyperparameters,
-    PublishedFigure,
     Transform,
     Weights,
 )
@@ -25,7 +24,6 @@ from graft.config.plan import (
     experiment_of,
     hyperparameters,
     members,
-    sizes,
     train_size,
     warm_up,
 )
@@ -310,65 +308,6 @@ class CompareSettings(Stage, Evaluate):
 
 def compare(config: Config) -> CompareSettings:
     return CompareSettings(**dict(config.evaluate))
-
-
-class LabelsSettings(CompareSettings):
-    """The same, at every size of the training set."""
-
-
-def labels(config: Config) -> LabelsSettings:
-    return LabelsSettings(**dict(config.evaluate))
-
-
-class PlotsSettings(Stage):
-    title: str
-    select: str
-
-
-def plots(config: Config, experiment: str) -> PlotsSettings:
-    spec = config.experiments[experiment]
-    return PlotsSettings(title=spec.title or experiment, select=spec.train.select)
-
-
-class ShownExperiment(Settings):
-    """What an overview shows of an experiment that its fits do not hold."""
-
-    name: str
-    title: str
-    source: str
-    dataset: StructureSettings
-
-
-class OverviewSettings(Stage):
-    title: str
-    experiments: Annotated[tuple[ShownExperiment, ...], Field(strict=False)]
-    published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)]
-    evaluate: Evaluate
-
-
-def overview(config: Config, name: str) -> OverviewSettings:
-    spec = config.overviews[name]
-    return OverviewSettings(
-        title=spec.title or name,
-        experiments=tuple(
-            _shown(config, experiment)
-            for name in spec.experiments
-            for experiment in (*sizes(config, name), name)
-        ),
-        published=spec.published,
-        evaluate=config.evaluate,
-    )
-
-
-def _shown(config: Config, experiment: str) -> ShownExperiment:
-    spec, size = experiment_of(config, experiment), train_size(config, experiment)
-    title = spec.title or experiment.partition("/")[0]
-    return ShownExperiment(
-        name=experiment,
-        title=title if size is None else f"{title}, {size:,} training samples",
-        source=spec.source,
-        dataset=structure(config, spec.dataset),
-    )
 
 
 class PredictSettings(NetworkStage):

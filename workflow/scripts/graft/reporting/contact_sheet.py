@@ -117,7 +117,7 @@ class ContactSheet:
         )
 
     def _keep(self, picture: str, image: np.ndarray | None, confidence: float | None) -> _Entry:
-        data = b"" if image is None else _jpeg(image)
+        data = b"" if image is None else jpeg(image)
         offset = self._spool.seek(0, os.SEEK_END)
         self._spool.write(data)
         return _Entry(picture, confidence, offset, len(data))
@@ -144,7 +144,7 @@ class ContactSheet:
         return _Figure(entry.picture, PurePosixPath(entry.picture).name, jpeg, percent)
 
 
-def _jpeg(image: np.ndarray) -> bytes:
+def jpeg(image: np.ndarray) -> bytes:
     """A picture uint8 (h, w, 3) RGB, shrunk to fit into `SIDE` x `SIDE`, as a JPEG file."""
     scale = SIDE / max(image.shape[:2])
     if scale < 1:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from graft.config.models import Evaluate
-from graft.config.stages import OverviewSettings, ShownExperiment
+from graft.config.reports import OverviewSettings, ShownExperiment
 from graft.core.files import digest
 from graft.evaluation import compare
 from graft.evaluation.failure import Failure

@@ -20,7 +20,7 @@ from graft.evaluation.warnings import (
     head_warning,
     start_warning,
 )
-from graft.reporting import tables
+from graft.reporting import mistakes, tables
 from graft.reporting.figures.style import save_svg
 from graft.reporting.results import Record, Results
 from graft.training import schedule
@@ -29,12 +29,13 @@ FIGURES: Registry[Callable[[Results], Figure]] = Registry("graft.reporting.figur
 
 
 def write(
-    results: Results, figures: Mapping[str, Path], summary: Path, page: Path
+    results: Results, figures: Mapping[str, Path], summary: Path, page: Path, wrong: Path
 ) -> dict[str, JsonValue]:
-    """Draw the figures (name -> file) and write the summary."""
+    """Draw the figures (name -> file), and write the summary and the mistakes."""
     results.check_counts()
     for name, path in figures.items():
         save_svg(FIGURES[name](results), path)
+    mistakes.write(results, wrong)
     by_mode = {mode: results.of(mode, results.metrics) for mode in results.modes}
     table = tables.summary_table(by_mode, results.comparison)
     tables.write_csv(table, summary)

@@ -99,8 +99,23 @@ def write_summary(
     warnings: Sequence[str] = (),
 ) -> None:
     """Write the page of an experiment: the table of `summary_table` and the sentences."""
+    write_page(
+        path,
+        SUMMARY,
+        title=title,
+        n=f"{table['n'].iloc[0]:,}",
+        majority=f"{100 * table['majority_baseline'].iloc[0]:.1f}",
+        **summary_rows(table),
+        verdicts=verdicts,
+        notes=notes,
+        warnings=warnings,
+    )
+
+
+def summary_rows(table: pd.DataFrame) -> dict[str, Any]:
+    """The `heads` and `rows` of a page's table, of what `summary_table` returns."""
     names = [name for name in METRICS if name in table]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "mode": row["mode"],
             "seed": row["seed"],
@@ -114,18 +129,7 @@ def write_summary(
         }
         for row in table.to_dict("records")
     ]
-    write_page(
-        path,
-        SUMMARY,
-        title=title,
-        n=f"{table['n'].iloc[0]:,}",
-        majority=f"{100 * table['majority_baseline'].iloc[0]:.1f}",
-        heads=[*(HEADINGS[name] for name in names), "ECE, scaled"],
-        rows=rows,
-        verdicts=verdicts,
-        notes=notes,
-        warnings=warnings,
-    )
+    return {"heads": [*(HEADINGS[name] for name in names), "ECE, scaled"], "rows": rows}
 
 
 def write_overview(overview: Mapping, path: str | os.PathLike) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graft.config.stages import LabelsSettings, OverviewSettings
+from graft.config.reports import LabelsSettings, OverviewSettings
 from graft.core import seals, store
 from graft.core.errors import GraftError
 from graft.evaluation import compare, metrics
@@ -17,6 +17,7 @@ from graft.evaluation.predictions import read_predictions
 from graft.reporting import labels, overview
 from graft.reporting.results import Files, Record, Records, Results, by_experiment
 
+SEALED_FILES = ("report.html", "report.seal.json")
 SEALED_FOLDERS = ("data", "sources", "features", "experiments", "overviews", "predict")
 TOLERANCE = 1e-9
 
@@ -39,8 +40,8 @@ def verify_results(results: Path) -> Iterator[Problem]:
     records: dict[Path, Record] = {}
     files = [
         path
-        for folder in SEALED_FOLDERS
-        for path in sorted((results / folder).rglob("*"))
+        for name in (*SEALED_FILES, *SEALED_FOLDERS)
+        for path in (results / name, *sorted((results / name).rglob("*")))
         if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
     ]
     for path in filter(seals.is_seal, files):
@@ -106,7 +107,7 @@ def _listed(path: Path, results: Path) -> str:
 def _outdated(path: Path, record: Record, sealed: Mapping[str, str]) -> Iterator[str]:
     """Sentences on inputs that have changed since the artefact was made."""
     for role, listed in record["seal"]["recipe"]["inputs"].items():
-        files = [file for file in listed if not file.endswith(".json")]
+        files = [file for file in listed if not seals.is_seal(Path(file))]
         for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
             if sealed.get(file, sha256) != sha256:
                 yield f"{path}: it was made from another version of {file}."
