@@ -34,20 +34,17 @@ def history(epochs: int) -> pd.DataFrame:
     )
 
 
-def child(
-    mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", model="model.safetensors", **changes
-):
-    """((mode, seed), (recipe, record)) of a child run, and its files."""
-    Path("model.safetensors").write_bytes(b"weights")
+def child(mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", file="fit.json", **changes):
+    """(path, (recipe, record)) of a child run, and its file."""
     Path("fit.json").write_text("{}")
     about = {
         "params": {"train": {"lr": 0.01, "steps": [1, 2]}, "cut": "none", "half": True},
         "tags": {"device": "cpu"},
         "metrics": {"test": {"accuracy": 0.9, "matrix": [[1]], "auroc": None}},
         "history": history(epochs),
-        "files": {"": ["fit.json"], "model": [model]},
+        "files": {"": [file]},
     }
-    return (mode, seed), (recipe, Record(**(about | changes)))
+    return f"{mode}/{seed}", (recipe, Record(**(about | changes)))
 
 
 def test_everything_of_an_experiment_is_recorded(home):
@@ -90,18 +87,14 @@ def test_everything_of_an_experiment_is_recorded(home):
     assert set(run.data.metrics) == {"test.accuracy", "train_loss", "val_accuracy"}
     assert series(URI, run.info.run_id, "train_loss") == [(0, 1.0), (1, 1 / 2), (2, 1 / 3)]
     assert series(URI, run.info.run_id, "val_accuracy") == [(1, 0.51), (2, 0.52)]
-    assert [artifact.path for artifact in client().list_artifacts(run.info.run_id)] == [
-        "fit.json",
-        "model",
-    ]
+    assert [artifact.path for artifact in client().list_artifacts(run.info.run_id)] == ["fit.json"]
     stored = home / f"results/mlflow/artifacts/graft/{run.info.run_id}/artifacts"
-    assert (stored / "model/model.safetensors").read_bytes() == b"weights"
+    assert (stored / "fit.json").read_text() == "{}"
 
     # No global state, and nothing outside the folder of the database.
     assert mlflow.get_tracking_uri() == before and mlflow.active_run() is None
     assert {path.name for path in home.iterdir()} == {
         "results",
-        "model.safetensors",
         "fit.json",
         "curve.svg",
     }
@@ -122,13 +115,13 @@ def test_recording_again_changes_nothing():
 def test_recording_again_adds_what_is_new_and_corrects_what_changed():
     run_id = record(child())["children"]["fine_tuning/1"]
     newer = child(epochs=5, metrics={"test": {"accuracy": 0.95}}, tags={"device": "cuda"})
-    Path("model.safetensors").write_bytes(b"better weights")
+    Path("fit.json").write_text('{"better": 1}')
     assert record(newer)["children"] == {"fine_tuning/1": run_id}
     assert [step for step, _ in series(URI, run_id, "train_loss")] == [0, 1, 2, 3, 4]
     data = client().get_run(run_id).data
     assert (data.metrics["test.accuracy"], data.tags["device"]) == (0.95, "cuda")
     folder = Path(client().get_run(run_id).info.artifact_uri)
-    assert (folder / "model/model.safetensors").read_bytes() == b"better weights"
+    assert (folder / "fit.json").read_text() == '{"better": 1}'
 
 
 def current(*run_ids):
@@ -209,7 +202,7 @@ def test_two_jobs_on_a_new_database_share_it(home):
     script = (
         "import sys; from graft.reporting import track; from graft.reporting.runs import Runs; "
         f"track.record(Runs({URI!r}), 'faces', track.Record(), "
-        "{('m', seed): ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
+        "{f'm/{seed}': ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
     )
     jobs = [
         subprocess.Popen(
@@ -243,8 +236,8 @@ def test_values_beyond_the_limits_of_mlflow_are_cut_to_them():
 
 
 def test_what_cannot_be_recorded_is_refused_in_one_sentence():
-    with pytest.raises(GraftError, match=r"lost\.safetensors: the file is missing"):
-        record(child(model="lost.safetensors"))
+    with pytest.raises(GraftError, match=r"lost\.json: the file is missing"):
+        record(child(file="lost.json"))
     with pytest.raises(GraftError, match="apostrophe"):
         record(experiment="faces' OR 1")
     with pytest.raises(GraftError, match="'train_loss' is both a metric and a column"):
