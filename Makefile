@@ -86,9 +86,9 @@ lock: $(READY)
 	  --no-emit-index-url --upgrade --quiet --output-file envs/graft.lock
 	$(BIN)/python envs/conda.py envs/graft.lock envs/graft.yaml
 
-## prune: remove from the store what no result links to, after asking
+## prune: remove what the config does not refer to, after asking; CONFIG=overlay, ARGS=--yes
 prune: $(READY)
-	@$(BIN)/python workflow/scripts/prune.py $(ARGS)
+	@$(BIN)/python workflow/scripts/prune.py $(ARGS) $(if $(CONFIG),--configfile $(CONFIG))
 
 ## clean: the results; distclean: the store and the environment as well
 clean:

@@ -70,7 +70,7 @@ def test_a_misspelt_required_key_is_reported_as_unknown_and_not_as_missing(shipp
         ("datasets.portraits.detector", {"name": "none"}, "crop: whole"),
         ("datasets.portraits.detector", {"name": "mtcn"}, "Did you mean mtcnn"),
         ("datasets.portraits.files", {"a.tar": {}}, "exactly one of url"),
-        ("sources.vgg_mini.weights", {}, "exactly one of url, torchvision"),
+        ("sources.vgg_mini.weights", {}, "exactly one of url, file"),
         ("sources.portraits_identity.weights.seed", 7, "does not list"),
         ("sources.portraits_identity.architecture", "vgg16", "trains vgg_mini"),
         (
@@ -267,6 +267,35 @@ def test_sizes_are_numbers_of_samples_or_all(shipped, sizes):
     shipped["experiments"]["portraits_sex"]["train_sizes"] = sizes
     with pytest.raises(GraftError, match=r"experiments\.portraits_sex\.train_sizes"):
         resolve(shipped)
+
+
+def test_a_file_of_ones_own_is_a_published_one_with_its_digest(shipped):
+    source = shipped["sources"]["portraits_identity"]
+    source["weights"] = {"file": "my/net.pth"}
+    config = resolve(shipped)
+    assert plan.weight_files(config) == {"portraits_identity": "my/net.pth"}
+    known = plan.with_weight_files(config, {"portraits_identity": "a" * 64})
+    one = stages.weights(known, "portraits_identity")
+    assert one.sha256 == "a" * 64 and one.weights.kind == "url"
+    assert stages.source_mirrors(known, "portraits_identity")["url"] == ["my/net.pth"]
+    other = plan.with_weight_files(config, {"portraits_identity": "b" * 64})
+    assert stages.weights(other, "portraits_identity") != one
+    # Another path with the same content is the same source; a digest that is given is kept.
+    source["weights"] = {"file": "elsewhere/net.pth"}
+    moved = plan.with_weight_files(resolve(shipped), {"portraits_identity": "a" * 64})
+    assert stages.weights(moved, "portraits_identity") == one
+    source["sha256"] = "c" * 64
+    given = plan.with_weight_files(resolve(shipped), {"portraits_identity": "a" * 64})
+    assert given.sources["portraits_identity"].sha256 == "c" * 64
+
+
+def test_files_that_only_this_machine_can_have_are_listed(shipped):
+    files = shipped["datasets"]["portraits"]["files"]
+    files["wiki_crop.tar"] = {"url": ["a.tar", "https://x.org/a.tar"], "sha256": "0" * 64}
+    assert plan.local_only(resolve(shipped)) == {}
+    files["wiki_crop.tar"]["url"] = ["a.tar", "b.tar"]
+    listed = plan.local_only(resolve(shipped))
+    assert listed == {"datasets.portraits.files.wiki_crop.tar.url": ["a.tar", "b.tar"]}
 
 
 def test_a_mirror_is_no_part_of_what_a_stage_depends_on(shipped):
@@ -502,5 +531,7 @@ def test_an_overview_is_made_if_all_of_its_experiments_are_run(shipped):
     assert plan.overviews(own) == ["o"]  # portraits_identity is run for its source
     assert plan.overviews(resolve({**shipped, "run": ["portraits_identity"]})) == []
     settings = reports.overview(config, "o")
-    assert [spec.name for spec in settings.experiments] == BOTH
+    sizes = ["portraits_sex/train_20", "portraits_sex/train_40"]
+    identity, sex = BOTH
+    assert [spec.name for spec in settings.experiments] == [identity, *sizes, sex]
     assert settings.published == () and settings.title == "o"

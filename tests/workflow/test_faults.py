@@ -7,6 +7,7 @@ so that a run takes seconds. docs/reliability.md has the table.
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,13 +30,14 @@ pytestmark = pytest.mark.workflow
 
 CHAIN = (
     *("download", "structure", "crop", "pack", "weights", "features", "train", "evaluate"),
-    *("compare", "plots", "overview", "report", "track"),
+    *("compare", "labels", "plots", "overview", "report", "track"),
 )
 """The stages of `all`, each after those that it reads from."""
 
 SMALL = """
 run: [portraits_sex]
-experiments: {portraits_sex: {source: imagenet_resnet18}}
+experiments:
+  portraits_sex: {source: imagenet_resnet18, modes: [feature_extraction, fine_tuning]}
 overviews: {both: {experiments: [portraits_sex]}}
 """
 
@@ -140,6 +142,7 @@ SEALS = {
     "train": "experiments/portraits_sex/feature_extraction/0/fit.json",
     "evaluate": "experiments/portraits_sex/feature_extraction/0/metrics.json",
     "compare": "experiments/portraits_sex/comparison.seal.json",
+    "labels": "experiments/portraits_sex/labels.seal.json",
     "plots": "experiments/portraits_sex/plots/plots.seal.json",
     "overview": "overviews/both/overview.seal.json",
     "report": "report.seal.json",
@@ -413,7 +416,10 @@ def test_prune_removes_what_no_result_uses_after_asking(finished, tmp_path):
     before = len(list(store.entries(project.store)))
     for answer, left in (("", before), ("y", before // 2)):
         done = subprocess.run(
-            [sys.executable, "workflow/scripts/prune.py"],
+            [
+                *(sys.executable, "workflow/scripts/prune.py"),
+                *("--configfile", *map(str, project.overlays)),
+            ],
             cwd=project.folder,
             env=project.environment(),
             input=f"{answer}\n",
@@ -421,9 +427,39 @@ def test_prune_removes_what_no_result_uses_after_asking(finished, tmp_path):
             text=True,
             check=False,
         )
-        assert f"no result links to {before // 2} entries" in done.stdout
+        assert re.search(rf"^0 results .* and {before // 2} entries", done.stdout, re.MULTILINE)
         assert len(list(store.entries(project.store))) == left
     assert "Nothing to be done" in project.dry_run()
+
+
+def test_prune_removes_what_the_config_no_longer_names(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    results = project.results
+    for name in ("experiments/old/m/0/model.safetensors", "data/old/packs/a.h5"):
+        (results / name).parent.mkdir(parents=True)
+        (results / name).touch()
+    kept = {path for path in results.rglob("*") if "/old" not in str(path)}
+    runs = results / "experiments/portraits_sex/fine_tuning/0"
+    exported = runs / "model.onnx"
+    own = results / "notes.txt"
+    for path in (exported, own, results / "mlflow" / "x", results / "logs" / "y.log"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        kept.add(path)
+    command = [sys.executable, "workflow/scripts/prune.py", "--yes"]
+    command += ["--configfile", *map(str, project.overlays)]
+    done = subprocess.run(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "results/experiments/old/m/0: not in the config" in done.stdout
+    assert "2 results that the config does not name" in done.stdout
+    assert not (results / "experiments/old").exists() and not (results / "data/old").exists()
+    assert kept <= set(results.rglob("*"))
 
 
 @pytest.mark.parametrize("way", ["-f", "profile"])

@@ -1,6 +1,7 @@
 """Own pictures and the embedded digits through the whole workflow."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections import Counter
@@ -9,11 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from builders import FOLDER, MERGED, make_zip, overlay, plant
 from project import Project, executed, files, planned
 
 from graft.datasets import table
+from graft.models.backbones import Backbone
 from graft.reporting import verify
 
 pytestmark = pytest.mark.workflow
@@ -100,3 +103,29 @@ def test_the_digits_become_packs_and_come_out_of_the_store(tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in first.store.iterdir()} == before
     assert list(verify.verify_store(first.store)) == []
     assert list(verify.verify_results(second / "results")) == []
+
+
+def test_own_weights_need_no_digest_and_a_changed_file_is_imported_anew(tmp_path):
+    torch.manual_seed(0)
+    tensors = Backbone("vgg_mini").tensors()
+    net = tmp_path / "net.pth"
+    torch.save(tensors, net)
+    config = {
+        "run": ["digits"],
+        "compute": {"device": "cpu"},
+        "sources": {"own": {"architecture": "vgg_mini", "weights": {"file": str(net)}}},
+        "experiments": {"digits": {"dataset": "digits", "source": "own", "modes": ["knn_probe"]}},
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    project = Project(tmp_path / "project", overlays=[tmp_path / "own.yaml"])
+    project.snakemake("all_weights")
+    report = json.loads((project.results / "sources/own.import_report.json").read_text())
+    assert report["origin"]["sha256"] == hashlib.sha256(net.read_bytes()).hexdigest()
+    assert list(verify.verify_results(project.results)) == []
+    os.utime(net, (1, 1))
+    assert not planned(project.dry_run("all_weights"))
+    torch.save({name: tensor + 1 for name, tensor in tensors.items()}, net)
+    assert planned(project.dry_run("all_weights"))["weights"] == 1
+    net.rename(tmp_path / "gone.pth")
+    log = project.snakemake("all_weights", check=False)
+    assert "sources.own.weights.file is" in log and "cannot be read (No such file" in log

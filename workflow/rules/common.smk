@@ -101,6 +101,34 @@ def folder_digests(settings):
     return {(dataset, file): digest for dataset, file, digest in listed}
 
 
+def with_weight_files(settings):
+    """The settings with users' own weights identified by content, as folders are."""
+    if "GRAFT_WEIGHTS" not in os.environ:
+        digests = []
+        for source, file in plan.weight_files(settings).items():
+            try:
+                digests.append(f"{source}:{files.sha256(Path(file).expanduser())}")
+            except OSError as error:
+                raise WorkflowError(
+                    f"config: sources.{source}.weights.file is {file!r}, which cannot be read "
+                    f"({error.strerror}). Correct the path."
+                ) from None
+        os.environ["GRAFT_WEIGHTS"] = " ".join(digests)
+    digests = dict(entry.split(":") for entry in os.environ["GRAFT_WEIGHTS"].split())
+    return plan.with_weight_files(settings, digests)
+
+
+def report_lost_files(settings):
+    """Published files that are nowhere on this machine: what was made of them is still used."""
+    for key, paths in plan.local_only(settings).items():
+        names = [Path("downloads", Path(path).name) for path in paths]
+        if not any(Path(path).expanduser().is_file() for path in (*paths, *names)):
+            logger.warning(
+                f"config: {key} names {', '.join(paths)}, where there is no file. What was made "
+                "of it before is used; a new file cannot be read. Correct the path."
+            )
+
+
 def sealed(paths, seal=None):
     """Input role: artefacts together with the seals that vouch for them.
 
@@ -438,7 +466,7 @@ def check_contracts():
 
 
 CODE = Digests(SCRIPTS, memory=NOTES / "code.json")
-settings = checked(config)
+settings = with_weight_files(checked(config))
 FOLDER_DIGESTS = folder_digests(settings)
 gpus = int(settings.compute.device == "cuda")
 STORE = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")).absolute()
@@ -456,6 +484,7 @@ envvars:
     "GRAFT_INFERENCE",
     "GRAFT_TRAINING",
     "GRAFT_FOLDERS",
+    "GRAFT_WEIGHTS",
     caching.REDO,
     *INSTRUCTIONS,
 
@@ -464,6 +493,7 @@ END = ending.Ending(workflow, plan.experiments(settings), settings.mlflow.tracki
 
 if workflow.is_main_process:
     mend_links()
+    report_lost_files(settings)
 
 
 onstart:

@@ -131,11 +131,11 @@ def _check_render(key: str, render: Render) -> None:
 def _check_source(config: Config, key: str, source: Source) -> None:
     weights = source.weights
     _no_user(f"{key}.weights.url", weights.url or (), _MIRROR_ADVICE)
-    given = (weights.url, weights.torchvision, weights.experiment, weights.random, weights.stack)
-    if sum(value is not None for value in given) != 1:
+    given = (weights.url, weights.file, weights.torchvision, weights.experiment, weights.random)
+    if sum(value is not None for value in (*given, weights.stack)) != 1:
         raise _error(
             f"{key}.weights",
-            "needs exactly one of url, torchvision, experiment, random, stack.",
+            "needs exactly one of url, file, torchvision, experiment, random, stack.",
         )
     if (source.architecture == architectures.STACK) != (weights.kind == "stack"):
         raise _error(

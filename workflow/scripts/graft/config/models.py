@@ -96,6 +96,9 @@ class Weights(Settings):
     """mirrors of a state dict in torchvision's names: `.safetensors`, or PyTorch's `.pth` or `.pt`
     (tensors only); or of a Keras file, `.h5`: see below. Searched for in `downloads/` as data files
     are, under the name at the end of the first mirror"""
+    file: Text | None = None
+    """a file of your own, of the same kinds: a path from the working directory. It is read and
+    hashed when the workflow starts, so it needs no `sha256`, and a changed file is imported anew"""
     torchvision: str | None = None
     """a name in torchvision's weights enum, e.g. `IMAGENET1K_V1`; address and digest come with
     it"""
@@ -111,8 +114,10 @@ class Weights(Settings):
     """other sources side by side in one, with the architecture `stack`: see below"""
 
     @property
-    def kind(self) -> Literal["url", "torchvision", "experiment", "random", "stack"]:
-        """Which of the five kinds of weights these are."""
+    def kind(self) -> Literal["url", "file", "torchvision", "experiment", "random", "stack"]:
+        """Which of the six kinds of weights these are."""
+        if self.file is not None:
+            return "file"
         if self.url is not None:
             return "url"
         if self.torchvision is not None:
@@ -139,7 +144,7 @@ class Source(Settings):
     architecture: Architecture
     """the backbone, without its classifier"""
     weights: Weights
-    """exactly one of `url`, `torchvision`, `experiment`, `random`, `stack`"""
+    """exactly one of `url`, `file`, `torchvision`, `experiment`, `random`, `stack`"""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """for `weights.url`: required, as for data files"""
     size: Natural | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune
+from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune, Weights
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
@@ -235,3 +235,41 @@ def folders(config: Config) -> list[tuple[str, str]]:
         for file, spec in member.files.items()
         if spec.folder is not None
     ]
+
+
+def weight_files(config: Config) -> dict[str, str]:
+    """Source -> path of the user's own file of weights, for the sources that are needed."""
+    files = {name: config.sources[name].weights.file for name in sources(config)}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def with_weight_files(config: Config, digests: dict[str, str]) -> Config:
+    """The config with users' own files of weights as published ones that have a sha256.
+
+    digests: those of `weight_files`, by source. A sha256 that the config gives is kept, so that
+    another file than the one meant is refused.
+    """
+    resolved = dict(config.sources)
+    for name, digest in digests.items():
+        source = resolved[name]
+        weights = Weights(url=(str(source.weights.file),))
+        update = {"weights": weights, "sha256": source.sha256 or digest}
+        resolved[name] = source.model_copy(update=update)
+    return config.model_copy(update={"sources": resolved})
+
+
+def local_only(config: Config) -> dict[str, list[str]]:
+    """Key -> paths, of needed files whose mirrors are all paths on this machine."""
+    listed = {
+        f"datasets.{name}.files.{file}.url": spec.url
+        for dataset in datasets(config)
+        for name, member in members(config, dataset).items()
+        for file, spec in member.files.items()
+    }
+    for name in sources(config):
+        listed[f"sources.{name}.weights.url"] = config.sources[name].weights.url
+    return {
+        key: list(urls)
+        for key, urls in listed.items()
+        if urls and not any("://" in u for u in urls)
+    }

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from graft.core import seals
@@ -106,9 +106,14 @@ def entry_of(file: Path, store: Path) -> Path | None:
     return None
 
 
-def unreferenced(results: Path, store: Path) -> Iterator[Path]:
-    """The entries that no result links to, and what killed processes and earlier versions left."""
-    referenced = {entry_of(link, store) for link in _links(results)}
+def unreferenced(
+    results: Path, store: Path, without: Collection[Path] = frozenset()
+) -> Iterator[Path]:
+    """The entries that no result links to, and what killed processes and earlier versions left.
+
+    without: results that are to be removed, and do not count.
+    """
+    referenced = {entry_of(link, store) for link in _links(results) if link not in without}
     kept = {entry.name for entry in referenced if entry is not None}
     for path in sorted(store.iterdir()):
         ours = _KEY.fullmatch(path.name) or _FLAT.match(path.name)

@@ -312,6 +312,8 @@ def fetch(
                         "the digest and run again."
                     )
                 part.rename(destination)
+                for failure in failures:
+                    print(f"warning: {key}: {failure}. Used instead: {mirror.name}.")
                 return result(mirror.name, digest)
     except OSError as error:
         raise GraftError(
