@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: reproduce report setup test test-fast test-real lint types format bench reference lock verify repair prune clean distclean
+.PHONY: reproduce photos run report setup test test-fast test-real lint types format bench reference lock verify repair prune clean distclean
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -26,6 +26,16 @@ reproduce: $(READY)
 ##   of what is up to date, and it lists what is not (results/report.html is part of each run)
 report: $(READY)
 	$(BIN)/snakemake --report results/workflow_report.html
+
+## photos: config/my_photos.yaml for the photographs in FOLDER, which has a folder for each class;
+##         WEIGHTS=file ARCHITECTURE=name for weights of your own, FORCE=1 to replace the file
+photos: $(READY)
+	@$(BIN)/python workflow/scripts/photos.py "$(FOLDER)" $(if $(FORCE),--force) \
+	  $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
+
+## run: the workflow with an overlay, CONFIG=config/my_photos.yaml
+run: $(READY)
+	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 
 ## setup: the virtual environment, exactly as locked
 setup: $(READY)
