@@ -81,6 +81,18 @@ def test_no_evidence_is_a_verdict():
     assert found["modes"]["a"]["std"] is None
 
 
+def test_runs_that_do_not_depend_on_the_seed_have_no_spread_over_seeds():
+    right = np.arange(50) % 3 > 0
+    other = np.arange(50) % 3 < 2  # as often right, on other rows
+    runs = {
+        "probe": {s: _table(right) for s in range(3)},
+        "b": {0: _table(right), 1: _table(other)},
+    }
+    modes = compared(runs, resamples=200)["modes"]
+    assert modes["probe"]["std"] is None and len(modes["probe"]["seeds"]) == 3
+    assert modes["b"]["std"] is not None
+
+
 def test_identical_runs_differ_by_nothing():
     table = _table(np.arange(50) % 3 > 0)
     (pair,) = compared({"a": {0: table}, "b": {0: table}}, resamples=100)["pairs"]

@@ -6,10 +6,9 @@ from graft.reporting import plots
 from graft.reporting.results import Results
 
 with Job(snakemake, reports.PlotsSettings) as job:
-    settings = job.settings
     figures = {name: path for name, path in job.files.items() if path.suffix == ".svg"}
     job.results = plots.write(
-        Results.gather(job.inputs, job.records, title=settings.title, select=settings.select),
+        Results.gather(job.inputs, job.records, **job.settings.model_dump()),
         figures,
         summary=job.outputs.summary,
         page=job.outputs.summary_html,

@@ -21,11 +21,17 @@ def labels(config: Config) -> LabelsSettings:
 class PlotsSettings(Stage):
     title: str
     select: str
+    target: bool = True
+    """False of a source task: an experiment that another one starts from."""
 
 
 def plots(config: Config, experiment: str) -> PlotsSettings:
     spec = config.experiments[experiment]
-    return PlotsSettings(title=spec.title or experiment, select=spec.train.select)
+    return PlotsSettings(
+        title=spec.title or experiment,
+        select=spec.train.select,
+        target=experiment in plan.targets(config),
+    )
 
 
 class ShownExperiment(Settings):

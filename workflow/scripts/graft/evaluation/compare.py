@@ -42,7 +42,8 @@ def compare(
     mean, but no pair with one has a verdict on which mode is better. Returns a JSON-safe dict:
 
     - `metric`, `n_samples`, `n_groups`, `level`, `seeds` (all of them, in order);
-    - `modes`: mode -> `mean`, `std` (over seeds, ddof = 1; None for one seed), `low`, `high`
+    - `modes`: mode -> `mean`, `std` (over seeds, ddof = 1; None for one seed, or if all seeds
+      predict the same), `low`, `high`
       (the interval of the mean) and `seeds` (seed as text -> figure);
     - `failed`: mode -> seed as text -> reason, of the modes with a failed run;
     - `majority_baseline`: the metric's `failure.baseline` on these rows;
@@ -95,7 +96,10 @@ def compare(
     for position, mode in enumerate(modes):
         low, high = percentile_interval(drawn[position], level) or (None, None)
         values = {s: float(observed[runs.index((mode, s)), 0]) for s in sorted(predictions[mode])}
-        spread = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
+        own = [aligned[mode, s].log_probabilities for s in values]
+        # Runs that do not depend on the seed, such as probes, do not vary by it either.
+        varies = any(not np.array_equal(own[0], other) for other in own[1:])
+        spread = float(np.std(list(values.values()), ddof=1)) if varies else None
         figures[mode] = {
             "mean": float(point[position]),
             "std": spread,

@@ -41,7 +41,7 @@ def write(
     tables.write_csv(table, summary)
     sentences = {
         "verdicts": [pair["verdict"] for pair in results.comparison["pairs"]],
-        "warnings": warnings(results, results.comparison["metric"]),
+        "warnings": [*results.caveats(), *warnings(results, results.comparison["metric"])],
         "notes": results.notes(),
     }
     tables.write_summary(table, page, title=results.title, **sentences)

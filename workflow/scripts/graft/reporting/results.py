@@ -10,6 +10,7 @@ import pandas as pd
 
 from graft.config.architectures import PROBES
 from graft.core.errors import GraftError
+from graft.evaluation.caveats import caveats
 from graft.evaluation.failure import Failure, failure
 from graft.evaluation.predictions import read_predictions
 from graft.training import schedule
@@ -67,10 +68,17 @@ class Results:
     title: str = ""
     select: str = "accuracy"
     gathered: Samples | None = None
+    target: bool = True
 
     @classmethod
     def gather(
-        cls, files: Files, records: Records, *, title: str = "", select: str = "accuracy"
+        cls,
+        files: Files,
+        records: Records,
+        *,
+        title: str = "",
+        select: str = "accuracy",
+        target: bool = True,
     ) -> "Results":
         """From the roles `fits` and `predictions`, `comparison` if given, and those of `Samples`
         if given."""
@@ -84,6 +92,7 @@ class Results:
             comparison=records["comparison"][0] if "comparison" in records else {},
             title=title,
             select=select,
+            target=target,
             gathered=Samples.gather(files, records) if "data_file" in records else None,
         )
 
@@ -159,6 +168,26 @@ class Results:
                 for mode, head in self.warm_ups().items()
             ),
         ]
+
+    def caveats(self) -> list[str]:
+        """What a reviewer would object to (see `evaluation.caveats`); of uneven splits too."""
+        measured, fit = next(iter(self.metrics.values())), next(iter(self.fits.values()))
+        sentences = caveats(
+            self.comparison,
+            measured["confusion_matrix"],
+            measured["classes"],
+            val_rows=fit["samples"]["val"],
+            seeds=len({seed for _, seed in self.fits}),
+            target=self.target,
+        )
+        uneven = self.gathered.structure.get("uneven", []) if self.gathered else []
+        if uneven:
+            more = f" and {len(uneven) - 2} more" if len(uneven) > 2 else ""
+            sentences.append(
+                f"The split is uneven: {'; '.join(uneven[:2])}{more}. Another split.seed divides "
+                "otherwise."
+            )
+        return sentences
 
     def check_counts(self) -> None:
         """Raise GraftError unless each stage keeps or drops every sample that it receives."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from graft.config.architectures import PROBES
 from graft.core.assets import Asset
 from graft.core.files import atomic
 from graft.evaluation.failure import BASELINES, failed_runs
@@ -14,7 +15,9 @@ from graft.reporting.pages import write_page
 
 SUMMARY = Asset(__file__, "templates/summary.html")
 OVERVIEW = Asset(__file__, "templates/overview.html")
-MEAN = "mean"
+MEAN, ANY = "mean", "any"
+"""Seeds of rows that stand for several: their mean, or what is the same for all."""
+
 NONE = "–"
 
 
@@ -28,7 +31,9 @@ class Cell(NamedTuple):
 def summary_table(
     metrics: Mapping[str, Mapping[int, Mapping]], comparison: Mapping | None = None
 ) -> pd.DataFrame:
-    """One row per mode and seed, and after each mode's seeds a row of their means.
+    """One row per mode and seed, and after each mode's seeds, if there are two, their means.
+
+    A probe has one row, of seed "any": it does not depend on the seed.
 
     `metrics` is mode -> seed -> what `metrics.measure` returns. The columns are `mode`, `seed`
     (text; "mean" for the mean row), `n`, `majority_baseline`, then for each metric `<metric>`,
@@ -40,7 +45,9 @@ def summary_table(
     """
     rows = []
     failures = comparison.get("failed", {}) if comparison else {}
-    for mode, runs in metrics.items():
+    for mode, every in metrics.items():
+        # All seeds of a probe are the same model.
+        runs = {min(every): every[min(every)]} if mode in PROBES else every
         failed = failures.get(mode, {})
         for seed in sorted(runs):
             row = {"mode": mode, "seed": str(seed), **_shared(runs[seed])}
@@ -54,6 +61,9 @@ def summary_table(
                 low, high = runs[seed]["temperature"]["intervals"][raw] or (None, None)
                 row |= _columns(name, values[name], low, high)
             rows.append(row)
+        if len(runs) == 1:
+            rows[-1]["seed"] = ANY if mode in PROBES else rows[-1]["seed"]
+            continue
         row = {"mode": mode, "seed": MEAN, **_shared(next(iter(runs.values())))}
         row["failed"] = failed_runs(len(failed), len(runs)) if failed else ""
         for name, summed in over_seeds(list(runs.values())).items():
@@ -115,12 +125,13 @@ def write_summary(
 def summary_rows(table: pd.DataFrame) -> dict[str, Any]:
     """The `heads` and `rows` of a page's table, of what `summary_table` returns."""
     names = [name for name in METRICS if name in table]
+    single = table["mode"].value_counts()
     rows: list[dict[str, Any]] = [
         {
             "mode": row["mode"],
             "seed": row["seed"],
-            "mean": row["seed"] == MEAN,
-            "failed": row["failed"],
+            "mean": row["seed"] == MEAN or single[row["mode"]] == 1,
+            "failed": _shown_failure(row),
             "cells": [
                 _cell(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_std")))
                 for name in names
@@ -130,6 +141,13 @@ def summary_rows(table: pd.DataFrame) -> dict[str, Any]:
         for row in table.to_dict("records")
     ]
     return {"heads": [*(HEADINGS[name] for name in names), "ECE, scaled"], "rows": rows}
+
+
+def _shown_failure(row: Mapping[Any, Any]) -> str:
+    """Whether a run failed, or how many of a mean did; the reason is a warning of its own."""
+    if not row["failed"]:
+        return ""
+    return f"{row['failed']} failed" if row["seed"] == MEAN else "failed"
 
 
 def write_overview(overview: Mapping, path: str | os.PathLike) -> None:

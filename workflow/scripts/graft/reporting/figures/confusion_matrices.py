@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
+from graft.config.architectures import PROBES
 from graft.core.errors import damaged
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
@@ -33,19 +34,27 @@ WIDTH_MOST = 11  # inches; the report shrinks a wider figure until it is unreada
 
 @FIGURES.register("confusion_matrices")
 def draw(results: Results) -> Figure:
-    """Summed over the seeds of each mode."""
-    summed = {
-        mode: np.sum(
-            [run["confusion_matrix"] for run in results.of(mode, results.metrics).values()], axis=0
-        )
+    """Summed over the seeds of each mode; a probe's is the same for all of them."""
+    runs = {
+        mode: [run["confusion_matrix"] for run in results.of(mode, results.metrics).values()]
         for mode in results.modes
     }
-    return confusion_matrices(summed, next(iter(results.metrics.values()))["classes"])
+    runs = {mode: own[:1] if mode in PROBES else own for mode, own in runs.items()}
+    return confusion_matrices(
+        {mode: np.sum(own, axis=0) for mode, own in runs.items()},
+        next(iter(results.metrics.values()))["classes"],
+        {mode: len(own) for mode, own in runs.items()},
+    )
 
 
 @style()
-def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """One heat map per mode: rows are the true class, shaded by their share of the row.
+def confusion_matrices(
+    matrices: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    seeds: Mapping[str, int] | None = None,
+) -> Figure:
+    """One heat map per mode: rows are the true class, shaded by their share of the row. The titles
+    name the number of `seeds` that a matrix is the sum of.
 
     `matrices` is mode -> counts (K, K). Up to 20 classes each cell shows its count (and its
     share, up to 6 classes); with more, a few classes are named along the axes.
@@ -82,7 +91,9 @@ def confusion_matrices(matrices: Mapping[str, np.ndarray], classes: Sequence[str
         image.set_rasterized(not small)
         axes.set_aspect("equal")
         axes.invert_yaxis()
-        axes.set_title(mode, color=mode_colour(mode))
+        summed = (seeds or {}).get(mode, 1)
+        sums = f" (sum of {summed} seeds)" if summed > 1 else ""
+        axes.set_title(f"{mode}{sums}", color=mode_colour(mode))
         axes.set_xticks(ticks + 0.5, labels, rotation=0 if upright else 90)
         axes.set_yticks(ticks + 0.5, labels)
         axes.tick_params(length=0 if small else 2, labelleft=position % columns == 0)

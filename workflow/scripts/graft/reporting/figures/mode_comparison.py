@@ -1,6 +1,6 @@
 """Each mode's test metric with its interval, and the verdicts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -23,15 +23,21 @@ from graft.reporting.results import Results
 
 @FIGURES.register("mode_comparison")
 def draw(results: Results) -> Figure:
-    return mode_comparison(results.comparison)
+    return mode_comparison(results.comparison, results.caveats())
 
 
 @style()
-def mode_comparison(comparison: Mapping) -> Figure:
+def mode_comparison(comparison: Mapping, caveats: Sequence[str] = ()) -> Figure:
     """Each mode's metric with its interval, its seeds as small dots, and its baseline as a line;
-    below them the verdict on every pair. `comparison` is what `compare.compare` returns."""
+    below them the verdict on every pair, and the caveats. `comparison` is what `compare.compare`
+    returns."""
     modes = in_order(comparison["modes"])[::-1]  # drawn from the bottom up
-    verdicts, lines = wrapped(pair["verdict"] for pair in comparison["pairs"])
+    verdicts, lines = wrapped(
+        [
+            *(pair["verdict"] for pair in comparison["pairs"]),
+            *(f"Caveat: {caveat}" for caveat in caveats),
+        ]
+    )
     heights = [0.9 + 0.55 * len(modes), 0.1 + 0.22 * lines]
     figure = new_figure(8.2, sum(heights) + 0.2)
     axes, words = figure.subplots(2, 1, height_ratios=heights)
