@@ -128,7 +128,7 @@ def test_live_run_is_completed_by_the_record_and_survives_the_server(server, new
     with ThreadPoolExecutor(3) as pool:
         jobs = list(pool.map(lambda seed: LiveRun.open(uri, "many", "m", seed, "r"), range(3)))
     assert len({job.run_id for job in jobs} - {None}) == 3
-    children = [(f"m/{seed}", ("r", Record())) for seed in range(3)]
+    children = [(("m", seed), ("r", Record())) for seed in range(3)]
     record(*children, uri=uri, experiment="many")
     runs = active(uri)
     parents = {client(uri).get_run(job.run_id).data.tags["mlflow.parentRunId"] for job in jobs}
@@ -152,7 +152,7 @@ def test_live_run_is_completed_by_the_record_and_survives_the_server(server, new
     history = pd.DataFrame({"epoch": [0, 1, 2], "train_loss": [1, 1 / 2, 1 / 3]})
     files = {"model": ["model.safetensors"]}
     about = Record(params={"empty": ""}, history=history, files=files)
-    child = "fine_tuning/1", ("r1", about)
+    child = ("fine_tuning", 1), ("r1", about)
     made = record(child, uri=with_password, parent=parent)
     assert made["tracking_uri"] == uri
     assert made["children"] == {"fine_tuning/1": live.run_id}

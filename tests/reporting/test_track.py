@@ -34,17 +34,20 @@ def history(epochs: int) -> pd.DataFrame:
     )
 
 
-def child(mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", file="fit.json", **changes):
-    """(path, (recipe, record)) of a child run, and its file."""
+def child(
+    mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", model="model.safetensors", **changes
+):
+    """((mode, seed), (recipe, record)) of a child run, and its files."""
+    Path("model.safetensors").write_bytes(b"weights")
     Path("fit.json").write_text("{}")
     about = {
         "params": {"train": {"lr": 0.01, "steps": [1, 2]}, "cut": "none", "half": True},
         "tags": {"device": "cpu"},
         "metrics": {"test": {"accuracy": 0.9, "matrix": [[1]], "auroc": None}},
         "history": history(epochs),
-        "files": {"": [file]},
+        "files": {"": ["fit.json"], "model": [model]},
     }
-    return f"{mode}/{seed}", (recipe, Record(**(about | changes)))
+    return (mode, seed), (recipe, Record(**(about | changes)))
 
 
 def test_everything_of_an_experiment_is_recorded(home):
@@ -87,14 +90,18 @@ def test_everything_of_an_experiment_is_recorded(home):
     assert set(run.data.metrics) == {"test.accuracy", "train_loss", "val_accuracy"}
     assert series(URI, run.info.run_id, "train_loss") == [(0, 1.0), (1, 1 / 2), (2, 1 / 3)]
     assert series(URI, run.info.run_id, "val_accuracy") == [(1, 0.51), (2, 0.52)]
-    assert [artifact.path for artifact in client().list_artifacts(run.info.run_id)] == ["fit.json"]
+    assert [artifact.path for artifact in client().list_artifacts(run.info.run_id)] == [
+        "fit.json",
+        "model",
+    ]
     stored = home / f"results/mlflow/artifacts/graft/{run.info.run_id}/artifacts"
-    assert (stored / "fit.json").read_text() == "{}"
+    assert (stored / "model/model.safetensors").read_bytes() == b"weights"
 
     # No global state, and nothing outside the folder of the database.
     assert mlflow.get_tracking_uri() == before and mlflow.active_run() is None
     assert {path.name for path in home.iterdir()} == {
         "results",
+        "model.safetensors",
         "fit.json",
         "curve.svg",
     }
@@ -115,13 +122,13 @@ def test_recording_again_changes_nothing():
 def test_recording_again_adds_what_is_new_and_corrects_what_changed():
     run_id = record(child())["children"]["fine_tuning/1"]
     newer = child(epochs=5, metrics={"test": {"accuracy": 0.95}}, tags={"device": "cuda"})
-    Path("fit.json").write_text('{"better": 1}')
+    Path("model.safetensors").write_bytes(b"better weights")
     assert record(newer)["children"] == {"fine_tuning/1": run_id}
     assert [step for step, _ in series(URI, run_id, "train_loss")] == [0, 1, 2, 3, 4]
     data = client().get_run(run_id).data
     assert (data.metrics["test.accuracy"], data.tags["device"]) == (0.95, "cuda")
     folder = Path(client().get_run(run_id).info.artifact_uri)
-    assert (folder / "fit.json").read_text() == '{"better": 1}'
+    assert (folder / "model/model.safetensors").read_bytes() == b"better weights"
 
 
 def current(*run_ids):
@@ -202,7 +209,7 @@ def test_two_jobs_on_a_new_database_share_it(home):
     script = (
         "import sys; from graft.reporting import track; from graft.reporting.runs import Runs; "
         f"track.record(Runs({URI!r}), 'faces', track.Record(), "
-        "{f'm/{seed}': ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
+        "{('m', seed): ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
     )
     jobs = [
         subprocess.Popen(
@@ -236,8 +243,8 @@ def test_values_beyond_the_limits_of_mlflow_are_cut_to_them():
 
 
 def test_what_cannot_be_recorded_is_refused_in_one_sentence():
-    with pytest.raises(GraftError, match=r"lost\.json: the file is missing"):
-        record(child(file="lost.json"))
+    with pytest.raises(GraftError, match=r"lost\.safetensors: the file is missing"):
+        record(child(model="lost.safetensors"))
     with pytest.raises(GraftError, match="apostrophe"):
         record(experiment="faces' OR 1")
     with pytest.raises(GraftError, match="'train_loss' is both a metric and a column"):

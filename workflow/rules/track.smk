@@ -4,9 +4,9 @@
 
 rule track:
     input:
-        fits=over_sizes(f"{RUN}/history.csv"),
-        models=over_sizes(f"{RUN}/model.safetensors"),
-        predictions=over_sizes(f"{RUN}/predictions.csv"),
+        fits=over_runs(f"{RUN}/history.csv"),
+        models=over_runs(f"{RUN}/model.safetensors"),
+        predictions=over_runs(f"{RUN}/predictions.csv"),
         comparison=sealed(f"{EXPERIMENT}/comparison.csv"),
         plots=sealed(
             [f"{EXPERIMENT}/plots/{name}" for name in PLOTS],

@@ -1,9 +1,8 @@
 """Runs of MLflow: searched or made by their recipe; and runs that grow while a model is trained.
 
 An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
-identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`, or with
-`train_<n>/` before the mode) and `graft.recipe`: the same recipe has the same run, another recipe
-has a run of its own.
+identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
+`graft.recipe`: the same recipe has the same run, another recipe has a run of its own.
 
 MLflow is imported on first use: that takes more than a second.
 """
@@ -224,33 +223,21 @@ class Runs:
 
         return self._one(matches, experiment, {KEY: experiment})
 
-    def child(
-        self, experiment: str, path: str, recipe: str, parent_id: str, start: float | None = None
-    ) -> "Run":
-        """The child run of a recipe, or a new one, which started at `start` (seconds since 1970).
-
-        `path` names it below the experiment: `<mode>/<seed>`, or `train_<n>/<mode>/<seed>`.
-        """
-        key = f"{experiment}/{path}"
+    def child(self, experiment: str, mode: str, seed: int, recipe: str, parent_id: str) -> "Run":
+        """The child run of a recipe, or a new one."""
+        key = f"{experiment}/{mode}/{seed}"
         tags = {KEY: key, RECIPE: recipe, EXPERIMENT: experiment, PARENT: parent_id}
 
         def matches() -> list["Run"]:
             return [run for run in self.find(KEY, key) if run.data.tags.get(RECIPE) == recipe]
 
-        return self._one(matches, path, tags, start)
+        return self._one(matches, f"{mode}/{seed}", tags)
 
-    def _one(
-        self,
-        matches: Callable[[], list["Run"]],
-        name: str,
-        tags: Mapping[str, str],
-        start: float | None = None,
-    ) -> "Run":
+    def _one(self, matches: Callable[[], list["Run"]], name: str, tags: Mapping[str, str]) -> "Run":
         """The oldest match, or a new run. Jobs that run side by side may each have made one, so
         duplicates are deleted as MLflow deletes: they can be restored."""
         if not (runs := matches()):
-            began = None if start is None else int(1000 * start)
-            self.client.create_run(self.experiment_id(), began, dict(tags), name)
+            self.client.create_run(self.experiment_id(), tags=dict(tags), run_name=name)
             runs = matches()
         for duplicate in runs[1:]:
             self.client.delete_run(duplicate.info.run_id)
@@ -299,9 +286,8 @@ class LiveRun:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
         with live._warning(tracking_uri):
             runs = Runs(tracking_uri, name=name)
-            base, _, size = experiment.partition("/")
-            path = "/".join(filter(None, (size, mode, str(seed))))
-            run = runs.child(base, path, recipe, runs.parent(base).info.run_id)
+            parent = runs.parent(experiment)
+            run = runs.child(experiment, mode, seed, recipe, parent.info.run_id)
             if run.info.status != "RUNNING":
                 runs.client.update_run(run.info.run_id, "RUNNING")
             live._steps = {metric: runs.steps(run, metric) for metric in run.data.metrics}

@@ -19,7 +19,6 @@ from graft.config.stages import TrackSettings
 from graft.core.errors import GraftError
 from graft.core.files import digest
 from graft.evaluation.metrics import METRICS, scaled
-from graft.reporting import logged_models
 from graft.reporting import results as experiments
 from graft.reporting.results import Results
 from graft.reporting.runs import (
@@ -38,10 +37,9 @@ from graft.reporting.runs import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric, Run
+    from mlflow.entities import Metric, Run
 
-# Characters, see mlflow/utils/validation.py.
-LONGEST_PARAM, LONGEST_TAG, LONGEST_DIGEST = 6000, 8000, 36
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # characters, see mlflow/utils/validation.py
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,6 @@ class Record:
     history: one row per epoch: integer column `epoch`, numeric columns to record; other columns,
         and values that are not finite, are left out.
     files: folder in the run ("" for its root) -> files. They are written again each time.
-    inputs: (name, digest, context, profile) of the data and weights that the run used.
-    model: a file of the train stage, to be logged as a model that MLflow can load.
-    ended, seconds: when the run ended (seconds since 1970) and how long it took; None: now.
     """
 
     params: Mapping = field(default_factory=dict)
@@ -62,10 +57,6 @@ class Record:
     metrics: Mapping = field(default_factory=dict)
     history: pd.DataFrame | None = None
     files: Mapping[str, Sequence[str | os.PathLike]] = field(default_factory=dict)
-    inputs: Sequence[tuple[str, str, str, Mapping]] = ()
-    model: Path | None = None
-    ended: float | None = None
-    seconds: float = 0.0
 
 
 def parent(results: Results, settings: TrackSettings, plots: Sequence[Path]) -> Record:
@@ -83,35 +74,20 @@ def parent(results: Results, settings: TrackSettings, plots: Sequence[Path]) -> 
 
 
 def children(
-    sizes: Mapping[str, Results], settings: TrackSettings, *, models: bool
-) -> dict[str, tuple[str, Record]]:
-    """`<mode>/<seed>` (after `train_<n>/`) -> the recipe's digest and the child run.
-
-    `sizes` are the results of an experiment and of its sizes by name; `models`: with model files.
-    """
+    results: Results, models: Mapping[experiments.Run, Path]
+) -> dict[experiments.Run, tuple[str, Record]]:
+    """(mode, seed) -> the recipe's digest and the child run; `models` are the files to record."""
     return {
-        "/".join(filter(None, (name.partition("/")[2], run[0], str(run[1])))): (
-            fit["seal"]["identity"],
-            _child(results, run, settings, models=models),
-        )
-        for name, results in sizes.items()
+        run: (fit["seal"]["identity"], _child(results, run, [models[run]] if run in models else []))
         for run, fit in results.fits.items()
     }
 
 
-def _child(
-    results: Results, run: experiments.Run, settings: TrackSettings, *, models: bool
-) -> Record:
+def _child(results: Results, run: experiments.Run, models: Sequence[Path]) -> Record:
     fit, measured = results.fits[run], results.metrics[run]
     seal = fit["seal"]
-    model = results.predictions[run].with_name("model.safetensors")
     return Record(
         params={**seal["recipe"]["settings"], "seed": run[1], "chosen": fit["chosen"]},
-        tags={"train_rows": fit["samples"]["train"]},
-        inputs=_inputs(fit, measured, settings),
-        model=model if models else None,
-        ended=model.stat().st_mtime,
-        seconds=seal["run"]["seconds"],
         metrics={
             **{f"test_{name}": measured[name] for name in METRICS},
             **{f"test_{name}": value for name, value in scaled(measured).items()},
@@ -121,39 +97,23 @@ def _child(
             "peak_memory_mb": seal["run"]["peak_memory_mb"],
         },
         history=results.histories[run],
-        files={"": [results.predictions[run]]},
+        files={"": [results.predictions[run]], "model": models},
     )
-
-
-def _inputs(
-    fit: Mapping, measured: Mapping, settings: TrackSettings
-) -> list[tuple[str, str, str, Mapping]]:
-    """The data of a run's splits and its source, by the digests of what was read."""
-    read = {**fit["seal"]["inputs"], "test": measured["seal"]["inputs"]["test"]}
-    rows = {"train": fit["samples"]["train"], "val": fit["samples"]["val"], "test": measured["n"]}
-    contexts = {"train": "training", "val": "validation", "test": "test"}
-    inputs: list[tuple[str, str, str, Mapping]] = [
-        (settings.dataset, digest(read[split]), context, {"num_rows": rows[split]})
-        for split, context in contexts.items()
-    ]
-    if read.get("source"):
-        inputs.append((settings.source, digest(read["source"]), "weights", {}))
-    return inputs
 
 
 def record(
     runs: Runs,
     experiment: str,
     parent: Record,
-    children: Mapping[str, tuple[str, Record]],
+    children: Mapping[experiments.Run, tuple[str, Record]],
 ) -> dict[str, Any]:
     """Record an experiment, or bring its runs up to date.
 
     A parent is identified by its parameters, a child by its recipe. Only what is missing or changed
     is written. All other runs of the experiment stay where they are and are no longer current.
 
-    Returns a JSON-safe dict: `experiment_id`, `parent_run_id`, `children` (as given, to run id),
-    `tracking_uri` (without credentials).
+    Returns a JSON-safe dict: `experiment_id`, `parent_run_id`, `children` (`<mode>/<seed>` to run
+    id), `tracking_uri` (without credentials).
     """
     if "'" in experiment:
         raise GraftError(f"experiments.{experiment}: MLflow refuses the apostrophe. Leave it out.")
@@ -162,11 +122,10 @@ def record(
         top = runs.parent(experiment, params)
         top_id = top.info.run_id
         ids: dict[str, str] = {}
-        for path, (recipe, child) in children.items():
-            start = None if child.ended is None else child.ended - child.seconds
-            run = runs.child(experiment, path, recipe, top_id, start)
+        for (mode, seed), (recipe, child) in children.items():
+            run = runs.child(experiment, mode, seed, recipe, top_id)
             _write(runs, run, child, {PARENT: top_id, CURRENT: "true"})
-            ids[path] = run.info.run_id
+            ids[f"{mode}/{seed}"] = run.info.run_id
         _write(runs, top, parent, {RECIPE: digest(params), CURRENT: "true"})
         for run in [*runs.find(KEY, experiment), *runs.find(EXPERIMENT, experiment)]:
             if run.info.run_id not in {top_id, *ids.values()}:
@@ -202,26 +161,8 @@ def _write(runs: Runs, run: "Run", content: Record, own_tags: Mapping[str, str])
             if not Path(path).exists():
                 raise GraftError(f"{path}: the file is missing, so MLflow cannot record it.")
             runs.client.log_artifact(run_id, os.fspath(path), folder or None)
-    if content.inputs:
-        runs.client.log_inputs(run_id, [_dataset(*given) for given in content.inputs])
-    if content.model is not None:
-        logged_models.log(runs.client, run, content.model)
     if run.info.status != "FINISHED":
-        ended = None if content.ended is None else int(1000 * content.ended)
-        runs.client.set_terminated(run_id, "FINISHED", ended)
-
-
-def _dataset(name: str, content: str, context: str, profile: Mapping) -> "DatasetInput":
-    """An input of a run, as MLflow shows it."""
-    entities = mlflow_module().entities
-    dataset = entities.Dataset(
-        name=name,
-        digest=content[:LONGEST_DIGEST],
-        source_type="graft",
-        source=json.dumps({"name": name, "context": context}),
-        profile=json.dumps(profile),
-    )
-    return entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", context)])
+        runs.client.set_terminated(run_id, "FINISHED")
 
 
 def _metrics(runs: Runs, run: "Run", content: Record) -> list["Metric"]:
