@@ -8,22 +8,20 @@ MLflow is imported on first use: that takes more than a second.
 """
 
 import contextlib
-import fcntl
 import math
 import numbers
 import os
 import posixpath
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from graft.core.errors import GraftError
 from graft.core.files import digest
+from graft.reporting import ledger
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +32,6 @@ EXPERIMENT = "graft.experiment"  # of child runs
 RECIPE = "graft.recipe"
 CURRENT = "graft.current"  # "false": an older recipe of the experiment
 PARENT = "mlflow.parentRunId"  # MLflow's own tag for nested runs
-SQLITE = "sqlite:///"
 SERVERS = ("http://", "https://")
 LONGEST_NAME = 250  # characters, see mlflow/utils/validation.py
 MOST_RUNS = 50_000  # that one search may return
@@ -102,18 +99,18 @@ class Runs:
         self.tracking_uri = tracking_uri
         self._name = name
         self._id: str | None = None
-        self._database: Path | None = None
-        if tracking_uri.startswith(SQLITE):
-            path, _, query = tracking_uri.removeprefix(SQLITE).partition("?")
-            self._database = Path(path).absolute()
-            tracking_uri = f"{SQLITE}{self._database}" + (f"?{query}" if query else "")
+        self._database = ledger.path_of(tracking_uri)
+        if self._database is not None:
+            query = tracking_uri.partition("?")[2]
+            tracking_uri = f"{ledger.SQLITE}{self._database}" + (f"?{query}" if query else "")
         elif not tracking_uri.startswith(SERVERS):
             raise GraftError(
                 f"config: mlflow.tracking_uri is {without_secrets(tracking_uri)!r}. Give "
                 "sqlite:///<path> or the http(s) address of a tracking server."
             )
         with self.errors(), self.lock():
-            self._move_artifacts()
+            if self._database is not None:
+                ledger.move_places(self._database)
             # This also makes the tables of a new database.
             mlflow = mlflow_module()
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -135,55 +132,15 @@ class Runs:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock of a sqlite database: one process at a time makes tables and runs."""
-        if self._database is None:
+        with contextlib.nullcontext() if self._database is None else ledger.lock(self._database):
             yield
-            return
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{self._database}.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _artifacts(self) -> str | None:
-        """The folder of the files, beside a sqlite database; a server has its own."""
-        return f"{self._database.parent}/artifacts/{self._name}" if self._database else None
-
-    def _move_artifacts(self) -> None:
-        """In a database that was copied or moved, name the folder beside it.
-
-        MLflow keeps absolute paths, by which a copy would write into the original.
-        """
-        if self._database is None or not self._database.exists():
-            return
-        ours = self._artifacts()
-        with contextlib.closing(sqlite3.connect(self._database)) as database, database:
-            try:
-                rows = database.execute(
-                    "select experiment_id, artifact_location from experiments where name = ?",
-                    (self._name,),
-                ).fetchall()
-            except sqlite3.OperationalError:  # a database without tables yet
-                return
-            for experiment, theirs in rows:
-                # Another place than ours was chosen by a person.
-                if theirs == ours or not theirs.endswith(f"/artifacts/{self._name}"):
-                    continue
-                values = {"ours": ours, "theirs": theirs, "experiment": experiment}
-                for table, column in (
-                    ("experiments", "artifact_location"),
-                    ("runs", "artifact_uri"),
-                    ("logged_models", "artifact_location"),
-                ):
-                    database.execute(
-                        f"update {table} set {column} = "
-                        f"replace({column}, :theirs, :ours) where experiment_id = :experiment",
-                        values,
-                    )
 
     def experiment_id(self) -> str:
         if self._id is None:
             experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None:
-                folder = self._artifacts()
+                database = self._database  # a server has a place of its own
+                folder = ledger.files_of(database, self._name) if database else None
                 # Another job may make it at the same time.
                 with contextlib.suppress(mlflow_module().MlflowException):
                     self.client.create_experiment(self._name, folder)
