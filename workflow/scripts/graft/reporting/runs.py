@@ -2,7 +2,8 @@
 
 An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
 identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
-`graft.recipe`: the same recipe has the same run, another recipe has a run of its own.
+`graft.recipe`: the same recipe has the same run, another recipe has a run of its own. An experiment
+that is called `<experiment>/<variant>` has its runs under the same parent.
 
 MLflow is imported on first use: that takes more than a second.
 """
@@ -56,6 +57,11 @@ def without_secrets(text: str) -> str:
 def _first_line(error: Exception) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return without_secrets(line)[:200]
+
+
+def milliseconds(seconds: float) -> int:
+    """A time as MLflow takes it."""
+    return int(seconds * 1000)
 
 
 def flat(nested: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
@@ -161,10 +167,17 @@ class Runs:
         )
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def parent(self, experiment: str, params: Mapping[str, str] | None = None) -> "Run":
+    def parent(
+        self,
+        experiment: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        started: float | None = None,
+    ) -> "Run":
         """The parent run with these parameters, or a new one; None: the current one.
 
-        A parent that a training made has no parameters yet and is used for any.
+        A parent that a training made has no parameters yet and is used for any. `started` is when
+        a new run has begun, in seconds since 1970; None: now.
         """
 
         def matches() -> list["Run"]:
@@ -178,23 +191,38 @@ class Runs:
                 if RECIPE not in run.data.tags and run.data.params.items() <= params.items()
             ]
 
-        return self._one(matches, experiment, {KEY: experiment})
+        return self._one(matches, experiment, {KEY: experiment}, started)
 
-    def child(self, experiment: str, mode: str, seed: int, recipe: str, parent_id: str) -> "Run":
-        """The child run of a recipe, or a new one."""
-        key = f"{experiment}/{mode}/{seed}"
+    def child(
+        self,
+        experiment: str,
+        name: str,
+        recipe: str,
+        parent_id: str,
+        *,
+        started: float | None = None,
+    ) -> "Run":
+        """The child run of a recipe, or a new one; `name` is `[<variant>/]<mode>/<seed>`."""
+        key = f"{experiment}/{name}"
         tags = {KEY: key, RECIPE: recipe, EXPERIMENT: experiment, PARENT: parent_id}
 
         def matches() -> list["Run"]:
             return [run for run in self.find(KEY, key) if run.data.tags.get(RECIPE) == recipe]
 
-        return self._one(matches, f"{mode}/{seed}", tags)
+        return self._one(matches, name, tags, started)
 
-    def _one(self, matches: Callable[[], list["Run"]], name: str, tags: Mapping[str, str]) -> "Run":
+    def _one(
+        self,
+        matches: Callable[[], list["Run"]],
+        name: str,
+        tags: Mapping[str, str],
+        started: float | None,
+    ) -> "Run":
         """The oldest match, or a new run. Jobs that run side by side may each have made one, so
         duplicates are deleted as MLflow deletes: they can be restored."""
         if not (runs := matches()):
-            self.client.create_run(self.experiment_id(), tags=dict(tags), run_name=name)
+            begun = milliseconds(time.time() if started is None else started)
+            self.client.create_run(self.experiment_id(), begun, dict(tags), name)
             runs = matches()
         for duplicate in runs[1:]:
             self.client.delete_run(duplicate.info.run_id)
@@ -243,8 +271,9 @@ class LiveRun:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
         with live._warning(tracking_uri):
             runs = Runs(tracking_uri, name=name)
-            parent = runs.parent(experiment)
-            run = runs.child(experiment, mode, seed, recipe, parent.info.run_id)
+            top, *variant = experiment.split("/")
+            parent_id = runs.parent(top).info.run_id
+            run = runs.child(top, "/".join([*variant, mode, str(seed)]), recipe, parent_id)
             if run.info.status != "RUNNING":
                 runs.client.update_run(run.info.run_id, "RUNNING")
             live._steps = {metric: runs.steps(run, metric) for metric in run.data.metrics}
@@ -268,7 +297,7 @@ class LiveRun:
         if self.run_id is None or self._runs is None:
             return
         with self._warning(self._runs.tracking_uri):
-            now = int(time.time() * 1000)
+            now = milliseconds(time.time())
             rows = [
                 mlflow_module().entities.Metric(name, value, now, step)
                 for name, value in finite(metrics).items()
