@@ -24,6 +24,7 @@ MAKES = {
     "train": "model, history and how it was chosen, for each mode and seed",
     "evaluate": "`predictions.csv`, `metrics.json` with intervals",
     "compare": "paired differences between the modes, with a verdict each",
+    "labels": "the metric of all modes over the number of training samples (`train_sizes`)",
     "plots": "figures, summary as CSV and HTML, mistakes with pictures",
     "overview": "experiments side by side, where the config has `overviews`",
     "report": "`report.html`: verdicts, figures and provenance of all experiments on one page",

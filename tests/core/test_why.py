@@ -9,7 +9,8 @@ import why
 from graft.core.code import Code
 
 FOLLOWING_CROP = (
-    "pack, features, train, evaluate, compare, plots, overview, report, track, predict, export"
+    "pack, features, train, evaluate, compare, labels, plots, overview, report, track, predict, "
+    "export"
 )
 
 
@@ -25,7 +26,7 @@ def code() -> Code:
         (
             "graft.evaluation.metrics.weighted_ranking",
             {"evaluate": ""},
-            "compare, plots, overview, report, track",
+            "compare, labels, plots, overview, report, track",
         ),
         (
             "graft.datasets.layouts.lfw",

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from builders import CLASSES, save_model
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils import validation
 from mlflow_client import URI, active, client, record, series, top
 
 from graft.core.errors import GraftError
+from graft.reporting.logged_models import Model
 from graft.reporting.runs import LiveRun, Runs, valid_name
 from graft.reporting.track import Record
 
@@ -120,20 +122,26 @@ def server(new_database):
         stop()
 
 
+def test_live_runs_of_an_experiment_and_of_its_variants_end_up_under_one_parent(server):
+    uri, _ = server
+    with ThreadPoolExecutor(3) as pool:
+        jobs = list(pool.map(lambda seed: LiveRun.open(uri, "many", "m", seed, "r"), range(3)))
+    jobs.append(LiveRun.open(uri, "many/few", "m", 0, "r"))
+    assert len({job.run_id for job in jobs} - {None}) == 4
+    names = [*(f"m/{seed}" for seed in range(3)), "few/m/0"]
+    record(*((name, ("r", Record())) for name in names), uri=uri, experiment="many")
+    runs = active(uri)
+    children = [client(uri).get_run(job.run_id) for job in jobs]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == set(runs["many"])
+    assert len(runs["many"]) == 1
+    assert [runs[f"many/{name}"] for name in names] == [[job.run_id] for job in jobs]
+    assert [run.info.run_name for run in children] == names
+    assert {run.data.tags["graft.experiment"] for run in children} == {"many"}
+
+
 def test_live_run_is_completed_by_the_record_and_survives_the_server(server, new_database, capfd):
     uri, stop = server
     with_password = uri.replace("://", "://me:secret@")
-
-    # Jobs that start side by side end up under one parent.
-    with ThreadPoolExecutor(3) as pool:
-        jobs = list(pool.map(lambda seed: LiveRun.open(uri, "many", "m", seed, "r"), range(3)))
-    assert len({job.run_id for job in jobs} - {None}) == 3
-    children = [(("m", seed), ("r", Record())) for seed in range(3)]
-    record(*children, uri=uri, experiment="many")
-    runs = active(uri)
-    parents = {client(uri).get_run(job.run_id).data.tags["mlflow.parentRunId"] for job in jobs}
-    assert parents == set(runs["many"]) and len(parents) == 1
-    assert [runs[f"many/m/{seed}"] for seed in range(3)] == [[job.run_id] for job in jobs]
 
     # Killed in epoch 2, resumed from the checkpoint after epoch 1.
     live = LiveRun.open(with_password, "faces", "fine_tuning", 1, "r1")
@@ -148,11 +156,12 @@ def test_live_run_is_completed_by_the_record_and_survives_the_server(server, new
 
     Path("curve.svg").write_text("<svg/>")
     parent = top(files={"plots": ["curve.svg"]})
-    Path("model.safetensors").write_bytes(b"weights")
+    save_model(Path("model.safetensors"))
+    model = Model(Path("model.safetensors"), "sha256", (32, 32, 3), CLASSES)
     history = pd.DataFrame({"epoch": [0, 1, 2], "train_loss": [1, 1 / 2, 1 / 3]})
-    files = {"model": ["model.safetensors"]}
-    about = Record(params={"empty": ""}, history=history, files=files)
-    child = ("fine_tuning", 1), ("r1", about)
+    times = (time.time(), time.time() + 60)
+    about = Record(params={"empty": ""}, history=history, model=model, times=times)
+    child = "fine_tuning/1", ("r1", about)
     made = record(child, uri=with_password, parent=parent)
     assert made["tracking_uri"] == uri
     assert made["children"] == {"fine_tuning/1": live.run_id}
@@ -160,7 +169,10 @@ def test_live_run_is_completed_by_the_record_and_survives_the_server(server, new
     run = client(uri).get_run(live.run_id)
     assert run.data.tags["mlflow.parentRunId"] == made["parent_run_id"]
     assert run.data.params == {"empty": ""}
-    assert [path.read_bytes() for path in new_database.glob("kept/**/model/*")] == [b"weights"]
+    assert run.info.end_time < 1000 * times[0]  # as it was logged live
+    (logged,) = new_database.glob(f"kept/**/{made['models']['fine_tuning/1']}/artifacts")
+    assert (logged / "model.safetensors").read_bytes() == model.file.read_bytes()
+    assert (logged / "MLmodel").exists()
     assert len(list(new_database.glob("kept/**/plots/curve.svg"))) == 1
     assert record(child, uri=uri, parent=parent) == made
 

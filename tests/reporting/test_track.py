@@ -15,6 +15,7 @@ from mlflow_client import URI, active, client, record, series, top
 
 from graft.core.errors import GraftError
 from graft.reporting import track
+from graft.reporting.inputs import Input
 from graft.reporting.runs import mlflow_module
 from graft.reporting.track import Record
 
@@ -37,7 +38,7 @@ def history(epochs: int) -> pd.DataFrame:
 def child(
     mode="fine_tuning", seed=1, *, epochs=3, recipe="r1", model="model.safetensors", **changes
 ):
-    """((mode, seed), (recipe, record)) of a child run, and its files."""
+    """(name, (recipe, record)) of a child run, and its files."""
     Path("model.safetensors").write_bytes(b"weights")
     Path("fit.json").write_text("{}")
     about = {
@@ -47,7 +48,7 @@ def child(
         "history": history(epochs),
         "files": {"": ["fit.json"], "model": [model]},
     }
-    return (mode, seed), (recipe, Record(**(about | changes)))
+    return f"{mode}/{seed}", (recipe, Record(**(about | changes)))
 
 
 def test_everything_of_an_experiment_is_recorded(home):
@@ -105,6 +106,54 @@ def test_everything_of_an_experiment_is_recorded(home):
         "fit.json",
         "curve.svg",
     }
+
+
+def test_runs_last_as_long_as_their_trainings_whenever_they_are_recorded():
+    early, late = child(times=(1000.0, 1060.5)), child(seed=2, times=(2000.0, 2010.0))
+    made = record(early, late)
+    one, two, top_run = (
+        client().get_run(run).info for run in (*made["children"].values(), made["parent_run_id"])
+    )
+    assert (one.start_time, one.end_time) == (1_000_000, 1_060_500)
+    assert (two.start_time, two.end_time) == (2_000_000, 2_010_000)
+    assert (top_run.start_time, top_run.end_time) == (1_000_000, 2_010_000)
+    losses = client().get_metric_history(one.run_id, "train_loss")
+    assert {row.timestamp for row in losses} == {1_060_500}
+    # A later training, of another recipe, prolongs the parent only.
+    record(early, child(seed=2, recipe="r2", times=(3000.0, 3001.0)))
+    times = [client().get_run(run.run_id).info.end_time for run in (one, two, top_run)]
+    assert times == [1_060_500, 2_010_000, 3_001_000]
+
+
+def test_the_latest_value_of_a_metric_is_shown_though_it_was_measured_on_the_same_training():
+    for value in (0.9, 0.4, 0.6):
+        made = record(child(times=(1000.0, 1001.0), metrics={"test_accuracy": value}))
+        run = client().get_run(made["children"]["fine_tuning/1"])
+        assert run.data.metrics["test_accuracy"] == value
+
+
+def test_inputs_are_logged_once_and_the_parent_has_those_of_all_children():
+    def part(digest, use):
+        return Input("faces", digest, use, "results/data/faces/packs", {"num_rows": 3}, (8, 8, 3))
+
+    test = part("3", "test")
+    children = [
+        child(inputs=[part("1", "training"), test]),
+        child("few/fine_tuning", inputs=[part("2", "training"), test]),
+    ]
+
+    def uses(run_id):
+        logged = client().get_run(run_id).inputs.dataset_inputs
+        return sorted((item.dataset.digest, item.tags[0].value) for item in logged)
+
+    for _ in range(2):
+        made = record(*children)
+        assert {name: uses(run) for name, run in made["children"].items()} == {
+            "fine_tuning/1": [("1", "training"), ("3", "test")],
+            "few/fine_tuning/1": [("2", "training"), ("3", "test")],
+        }
+        all_of_them = [("1", "training"), ("2", "training"), ("3", "test")]
+        assert uses(made["parent_run_id"]) == all_of_them
 
 
 def test_recording_again_changes_nothing():
@@ -209,7 +258,7 @@ def test_two_jobs_on_a_new_database_share_it(home):
     script = (
         "import sys; from graft.reporting import track; from graft.reporting.runs import Runs; "
         f"track.record(Runs({URI!r}), 'faces', track.Record(), "
-        "{('m', seed): ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
+        "{f'm/{seed}': ('r', track.Record()) for seed in (1, int(sys.argv[1]))})"
     )
     jobs = [
         subprocess.Popen(

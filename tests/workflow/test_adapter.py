@@ -1,6 +1,7 @@
 """The adapter: what every script does around the library call."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +60,8 @@ def test_inputs_are_checked_and_outputs_sealed_with_the_recipe_as_given(snakemak
     assert record["seal"]["inputs"]["faces"] == job.digests("faces")
     assert record["seal"]["identity"] == job.identity
     assert record["seal"]["run"]["peak_memory_mb"] > 0
+    started = datetime.fromisoformat(record["seal"]["run"]["started"])
+    assert timedelta() <= datetime.now(UTC) - started < timedelta(minutes=1)
     assert record["seal"]["run"]["cpu"] == instructions.cpu()._asdict() | {
         "instructions": list(instructions.cpu().instructions)
     }

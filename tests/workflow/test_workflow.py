@@ -10,7 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from datetime import datetime
+from pathlib import Path
 
+import h5py
+import mlflow.pyfunc
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -108,14 +113,14 @@ FOLLOWING_CROP = {k: v for k, v in EVERYTHING.items() if k not in ("download", "
             "graft/models/weights.py",
             "normalise",
             {"weights"},
-            {"weights": 1, "features": 4, "train": 2, "evaluate": 2}
-            | dict.fromkeys(("compare", "plots", "overview", "report", "track"), 1),
+            {"weights": 1, "features": 4, "train": 4, "evaluate": 4}
+            | dict.fromkeys(("compare", "labels", "plots", "overview", "report", "track"), 1),
         ),
         (
             "graft/evaluation/compare.py",
             "_counts",
-            {"compare", "overview"},
-            {"compare": 2, "plots": 2, "overview": 1, "report": 1, "track": 2},
+            {"compare", "labels", "overview"},
+            {"compare": 2, "labels": 1, "plots": 2, "overview": 1, "report": 1, "track": 2},
         ),
         ("graft/reporting/track.py", "record", {"track"}, {"track": 2}),
         ("graft/reporting/changes.py", "update", {"report"}, {"report": 1}),
@@ -262,17 +267,62 @@ def test_mlflow_holds_a_parent_and_a_child_for_each_run_and_reruns_do_not_duplic
         "portraits_identity",
         "portraits_identity/from_scratch/0",
         "portraits_sex",
-        *(f"portraits_sex/{m}/0" for m in ("from_scratch", "feature_extraction", "fine_tuning")),
+        *(
+            f"portraits_sex/{size}{mode}/0"
+            for size in ("", "train_8/")
+            for mode in ("from_scratch", "feature_extraction", "fine_tuning")
+        ),
     }
     steps, params = before["portraits_sex/fine_tuning/0"]
     # Epoch 0 is the start from the trained head.
     assert [s for k, s, _ in steps if k == "val_accuracy"] == [0, 1, 2]
     assert [s for k, s, _ in steps if k == "train_loss"] == [1, 2]
     assert dict(params)["train.epochs"] == "2"
+    assert (dict(params)["dataset"], dict(params)["source"]) == ("portraits", "portraits_identity")
+    measured = {name for name, _, _ in steps}
+    assert {"test_accuracy", "test_auroc", "best_val_accuracy", "best_val_loss"} <= measured
+    means = {name for name, _, _ in before["portraits_sex"][0]}
+    assert {f"test_{m}/fine_tuning" for m in ("accuracy", "auroc", "log_loss")} <= means
     artifacts = {path.name for path in (edited.results / "mlflow/artifacts").rglob("*.*")}
     assert {"model.safetensors", "predictions.csv", "mode_comparison.svg"} <= artifacts
     edited.snakemake("--forcerun", "track")
     assert ledger(edited) == before
+
+
+def test_mlflow_has_trainings_times_inputs_and_models_that_predict_as_the_results_say(edited):
+    edited.dry_run()  # from the start of any run on, a copy has its models beside it
+    folder = edited.results / "experiments/portraits_sex"
+    made = json.loads((folder / "mlflow.json").read_text())
+    database = sqlite3.connect(edited.results / "mlflow/mlflow.db")
+    for name, run in made["children"].items():
+        fit = json.loads((folder / name / "fit.json").read_text())
+        began, ended = database.execute(
+            "select start_time, end_time from runs where run_uuid = ?", (run,)
+        ).fetchone()
+        started = datetime.fromisoformat(fit["seal"]["run"]["started"]).timestamp()
+        assert began == pytest.approx(started * 1000, abs=1)
+        assert ended - began == pytest.approx(fit["seal"]["run"]["seconds"] * 1000, abs=2)
+        inputs = database.execute(
+            "select d.name, t.value from datasets d join inputs i on i.source_id = d.dataset_uuid "
+            "join input_tags t on t.input_uuid = i.input_uuid where i.destination_id = ?",
+            (run,),
+        )
+        uses = {("portraits", "training"), ("portraits", "validation"), ("portraits", "test")}
+        transferred = set() if "from_scratch" in name else {("portraits_identity", "source")}
+        assert set(inputs) == uses | transferred
+
+        (place,) = database.execute(
+            "select artifact_location from logged_models where model_id = ?",
+            (made["models"][name],),
+        ).fetchone()
+        assert edited.folder in Path(place).parents
+        parts = sorted(edited.results.glob("data/portraits/packs/test-*.h5"))
+        pictures = np.concatenate([h5py.File(part)["images"][:] for part in parts])
+        predictions = pd.read_csv(folder / name / "predictions.csv").filter(like="confidence_")
+        probabilities = mlflow.pyfunc.load_model(place).predict(pictures)
+        assert [f"confidence_{name}" for name in probabilities] == list(predictions)
+        # Activations at a cut are kept in float16.
+        assert np.allclose(probabilities, predictions, rtol=0, atol=0.01)
 
 
 def test_a_clean_project_is_verified_whole(done):

@@ -25,6 +25,7 @@ from graft.core import devices, files, instructions, recipes, store
 from graft.core.code import Digests
 from graft.core.errors import GraftError
 from graft.download import folders
+from graft.reporting import ledger
 
 STAGES = (
     "download structure crop pack weights features train evaluate compare labels plots overview "
@@ -424,7 +425,9 @@ def targets(stage):
 
 
 def mend_links():
-    """Results link into the store, which may have been moved or purged since the last run."""
+    """Results link into the store, which may have been moved or purged since the last run; and
+    MLflow's database names the folder that it was made in."""
+    ledger.mend(settings.mlflow.tracking_uri)
     try:
         redirected, removed = store.mend_links(Path("results"), STORE)
     except OSError as error:

@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from traceback import print_exception
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ class Job(Generic[S]):
         self._digests: dict[str, list[str]] = {}
 
     def __enter__(self) -> "Job[S]":
-        self._started = time.perf_counter()
+        self._began, self._started = datetime.now(UTC), time.perf_counter()
         self._stack = contextlib.ExitStack()
         log = self._stack.enter_context(open(self._log, "w", encoding="utf-8", buffering=1))
         self._stderr = sys.stderr
@@ -126,6 +127,7 @@ class Job(Generic[S]):
             inputs=self._digests,
             results=self.results,
             run={
+                "started": self._began.isoformat(timespec="milliseconds"),
                 "seconds": round(time.perf_counter() - self._started, 3),
                 "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 "threads": self.threads,

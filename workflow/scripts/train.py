@@ -29,7 +29,7 @@ with Job(snakemake, stages.TrainSettings) as job:
             warm_up=next(iter(job.inputs["warm_up"]), None),
             settings=job.settings,
             seed=seed,
-            name=f"experiments.{experiment}",
+            name=f"experiments.{experiment.partition('/')[0]}",
             identity=job.identity,
             on_epoch=live.log_epoch,
         )

@@ -88,7 +88,8 @@ class Mlflow(Settings):
     experiment: str = "graft"
     """the MLflow experiment that the runs belong to"""
     log_models: bool = True
-    """record the model files too; turn off to save space"""
+    """record the models too, for `mlflow.pyfunc.load_model` (a server needs MLflow 3); turn off to
+    save space"""
 
 
 class Weights(Settings):

@@ -44,7 +44,7 @@ def write(
     """Seal `outputs` (role -> file in the seal's folder).
 
     inputs: role -> sha256 of the files that were read. results: of the stage. run: measurements
-    (seconds, peak memory, threads), on which the outputs do not depend.
+    (start, seconds, peak memory, threads), on which the outputs do not depend.
     """
     files = {
         role: {"file": Path(file).name, "sha256": sha256(file), "size": os.path.getsize(file)}

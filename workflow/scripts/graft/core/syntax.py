@@ -97,7 +97,9 @@ def refusals(name: str, text: str) -> Iterator[str]:
         if isinstance(node, ast.Import | ast.ImportFrom) and name != "graft.core.registry":
             imported = [node.module] if isinstance(node, ast.ImportFrom) else []
             imported += [alias.name for alias in node.names]
-            if any(module and module.split(".")[0] == "importlib" for module in imported):
+            found = any(module and module.split(".")[0] == "importlib" for module in imported)
+            # The versions of packages are no code.
+            if found and imported != ["importlib.metadata", "version"]:
                 yield f"{node.lineno}: importlib"
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue

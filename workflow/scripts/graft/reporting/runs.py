@@ -2,28 +2,27 @@
 
 An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
 identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
-`graft.recipe`: the same recipe has the same run, another recipe has a run of its own.
+`graft.recipe`: the same recipe has the same run, another recipe has a run of its own. An experiment
+that is called `<experiment>/<variant>` has its runs under the same parent.
 
 MLflow is imported on first use: that takes more than a second.
 """
 
 import contextlib
-import fcntl
 import math
 import numbers
 import os
 import posixpath
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from graft.core.errors import GraftError
 from graft.core.files import digest
+from graft.reporting import ledger
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +33,6 @@ EXPERIMENT = "graft.experiment"  # of child runs
 RECIPE = "graft.recipe"
 CURRENT = "graft.current"  # "false": an older recipe of the experiment
 PARENT = "mlflow.parentRunId"  # MLflow's own tag for nested runs
-SQLITE = "sqlite:///"
 SERVERS = ("http://", "https://")
 LONGEST_NAME = 250  # characters, see mlflow/utils/validation.py
 MOST_RUNS = 50_000  # that one search may return
@@ -59,6 +57,11 @@ def without_secrets(text: str) -> str:
 def _first_line(error: Exception) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return without_secrets(line)[:200]
+
+
+def milliseconds(seconds: float) -> int:
+    """A time as MLflow takes it."""
+    return int(seconds * 1000)
 
 
 def flat(nested: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
@@ -102,18 +105,18 @@ class Runs:
         self.tracking_uri = tracking_uri
         self._name = name
         self._id: str | None = None
-        self._database: Path | None = None
-        if tracking_uri.startswith(SQLITE):
-            path, _, query = tracking_uri.removeprefix(SQLITE).partition("?")
-            self._database = Path(path).absolute()
-            tracking_uri = f"{SQLITE}{self._database}" + (f"?{query}" if query else "")
+        self._database = ledger.path_of(tracking_uri)
+        if self._database is not None:
+            query = tracking_uri.partition("?")[2]
+            tracking_uri = f"{ledger.SQLITE}{self._database}" + (f"?{query}" if query else "")
         elif not tracking_uri.startswith(SERVERS):
             raise GraftError(
                 f"config: mlflow.tracking_uri is {without_secrets(tracking_uri)!r}. Give "
                 "sqlite:///<path> or the http(s) address of a tracking server."
             )
         with self.errors(), self.lock():
-            self._move_artifacts()
+            if self._database is not None:
+                ledger.move_places(self._database)
             # This also makes the tables of a new database.
             mlflow = mlflow_module()
             self.client: MlflowClient = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -135,55 +138,15 @@ class Runs:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock of a sqlite database: one process at a time makes tables and runs."""
-        if self._database is None:
+        with contextlib.nullcontext() if self._database is None else ledger.lock(self._database):
             yield
-            return
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{self._database}.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _artifacts(self) -> str | None:
-        """The folder of the files, beside a sqlite database; a server has its own."""
-        return f"{self._database.parent}/artifacts/{self._name}" if self._database else None
-
-    def _move_artifacts(self) -> None:
-        """In a database that was copied or moved, name the folder beside it.
-
-        MLflow keeps absolute paths, by which a copy would write into the original.
-        """
-        if self._database is None or not self._database.exists():
-            return
-        ours = self._artifacts()
-        with contextlib.closing(sqlite3.connect(self._database)) as database, database:
-            try:
-                rows = database.execute(
-                    "select experiment_id, artifact_location from experiments where name = ?",
-                    (self._name,),
-                ).fetchall()
-            except sqlite3.OperationalError:  # a database without tables yet
-                return
-            for experiment, theirs in rows:
-                # Another place than ours was chosen by a person.
-                if theirs == ours or not theirs.endswith(f"/artifacts/{self._name}"):
-                    continue
-                values = {"ours": ours, "theirs": theirs, "experiment": experiment}
-                for table, column in (
-                    ("experiments", "artifact_location"),
-                    ("runs", "artifact_uri"),
-                    ("logged_models", "artifact_location"),
-                ):
-                    database.execute(
-                        f"update {table} set {column} = "
-                        f"replace({column}, :theirs, :ours) where experiment_id = :experiment",
-                        values,
-                    )
 
     def experiment_id(self) -> str:
         if self._id is None:
             experiment = self.client.get_experiment_by_name(self._name)
             if experiment is None:
-                folder = self._artifacts()
+                database = self._database  # a server has a place of its own
+                folder = ledger.files_of(database, self._name) if database else None
                 # Another job may make it at the same time.
                 with contextlib.suppress(mlflow_module().MlflowException):
                     self.client.create_experiment(self._name, folder)
@@ -204,10 +167,17 @@ class Runs:
         )
         return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
-    def parent(self, experiment: str, params: Mapping[str, str] | None = None) -> "Run":
+    def parent(
+        self,
+        experiment: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        started: float | None = None,
+    ) -> "Run":
         """The parent run with these parameters, or a new one; None: the current one.
 
-        A parent that a training made has no parameters yet and is used for any.
+        A parent that a training made has no parameters yet and is used for any. `started` is when
+        a new run has begun, in seconds since 1970; None: now.
         """
 
         def matches() -> list["Run"]:
@@ -221,23 +191,38 @@ class Runs:
                 if RECIPE not in run.data.tags and run.data.params.items() <= params.items()
             ]
 
-        return self._one(matches, experiment, {KEY: experiment})
+        return self._one(matches, experiment, {KEY: experiment}, started)
 
-    def child(self, experiment: str, mode: str, seed: int, recipe: str, parent_id: str) -> "Run":
-        """The child run of a recipe, or a new one."""
-        key = f"{experiment}/{mode}/{seed}"
+    def child(
+        self,
+        experiment: str,
+        name: str,
+        recipe: str,
+        parent_id: str,
+        *,
+        started: float | None = None,
+    ) -> "Run":
+        """The child run of a recipe, or a new one; `name` is `[<variant>/]<mode>/<seed>`."""
+        key = f"{experiment}/{name}"
         tags = {KEY: key, RECIPE: recipe, EXPERIMENT: experiment, PARENT: parent_id}
 
         def matches() -> list["Run"]:
             return [run for run in self.find(KEY, key) if run.data.tags.get(RECIPE) == recipe]
 
-        return self._one(matches, f"{mode}/{seed}", tags)
+        return self._one(matches, name, tags, started)
 
-    def _one(self, matches: Callable[[], list["Run"]], name: str, tags: Mapping[str, str]) -> "Run":
+    def _one(
+        self,
+        matches: Callable[[], list["Run"]],
+        name: str,
+        tags: Mapping[str, str],
+        started: float | None,
+    ) -> "Run":
         """The oldest match, or a new run. Jobs that run side by side may each have made one, so
         duplicates are deleted as MLflow deletes: they can be restored."""
         if not (runs := matches()):
-            self.client.create_run(self.experiment_id(), tags=dict(tags), run_name=name)
+            begun = milliseconds(time.time() if started is None else started)
+            self.client.create_run(self.experiment_id(), begun, dict(tags), name)
             runs = matches()
         for duplicate in runs[1:]:
             self.client.delete_run(duplicate.info.run_id)
@@ -286,8 +271,9 @@ class LiveRun:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
         with live._warning(tracking_uri):
             runs = Runs(tracking_uri, name=name)
-            parent = runs.parent(experiment)
-            run = runs.child(experiment, mode, seed, recipe, parent.info.run_id)
+            top, *variant = experiment.split("/")
+            parent_id = runs.parent(top).info.run_id
+            run = runs.child(top, "/".join([*variant, mode, str(seed)]), recipe, parent_id)
             if run.info.status != "RUNNING":
                 runs.client.update_run(run.info.run_id, "RUNNING")
             live._steps = {metric: runs.steps(run, metric) for metric in run.data.metrics}
@@ -311,7 +297,7 @@ class LiveRun:
         if self.run_id is None or self._runs is None:
             return
         with self._warning(self._runs.tracking_uri):
-            now = int(time.time() * 1000)
+            now = milliseconds(time.time())
             rows = [
                 mlflow_module().entities.Metric(name, value, now, step)
                 for name, value in finite(metrics).items()
