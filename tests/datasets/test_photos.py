@@ -58,13 +58,14 @@ def test_the_config_is_valid_and_names_the_folder(tmp_path):
     assert plan.experiments(config) == ["my_photos"]
     experiment = config.experiments["my_photos"]
     assert experiment.source == "imagenet_resnet18" and experiment.train_sizes == (20, 50, "all")
-    assert experiment.train.epochs == 12 and len(experiment.seeds) == 3
+    assert (experiment.train.epochs, experiment.train.batch_size) == (12, 8)
+    assert len(experiment.seeds) == 3
 
 
 def test_many_photographs_get_fewer_epochs_and_larger_sizes(tmp_path):
     config = merged(photos.config(tmp_path, {f"class {n}": 300 for n in range(20)}))
     experiment = config.experiments["my_photos"]
-    assert experiment.train.epochs == 4
+    assert (experiment.train.epochs, experiment.train.batch_size) == (4, 32)
     assert experiment.train_sizes == (50, 100, 200, 500, 1000, "all")
 
 

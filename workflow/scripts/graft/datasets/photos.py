@@ -24,6 +24,8 @@ BUDGET = 1500
 """Pictures that a training passes over, roughly: minutes on two cores."""
 
 EPOCHS = (4, 12)
+FEW = 500
+"""Training pictures below which batches are small."""
 SIDE = 96
 
 
@@ -69,6 +71,7 @@ def config(
     """The overlay as YAML with comments; without `weights` torchvision's of the architecture."""
     train = int(SPLIT["train"] * sum(classes.values()))
     sizes = [size for size in SIZES if 2 * len(classes) <= size <= 0.6 * train]
+    batch = 8 if train < FEW else 32
     epochs = max(EPOCHS[0], min(EPOCHS[1], BUDGET // max(1, train)))
     source, described = f"imagenet_{architecture}", ""
     if weights is not None:
@@ -113,5 +116,7 @@ experiments:
     modes: [from_scratch, logistic_probe, feature_extraction, fine_tuning]
     seeds: [0, 1, 2]        # one seed is three times as fast, and shows no variation
     train_sizes: [{listed}]  # from how many labels on does what pay?
-    train: {{epochs: {epochs}}}   # more are better, and slower; `auto` for a GPU
+    # More epochs are better and slower, `auto` for a GPU; small batches, so that few pictures
+    # give enough updates.
+    train: {{epochs: {epochs}, batch_size: {batch}}}
 """
