@@ -388,7 +388,7 @@ def test_an_overview_is_planned_once_its_experiments_are_run(tmp_path):
     plan = planned(project.dry_run())
     assert plan["overview"] == 1
     alone = planned(project.dry_run("all_overview"))
-    assert set(plan) - set(alone) == {"compare", "plots", "report", "track"}
+    assert set(plan) - set(alone) == {"compare", "labels", "plots", "report", "track"}
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(json.dumps({"run": ["portraits_identity"]}))
     project.overlays.append(overlay)
