@@ -333,3 +333,18 @@ def test_tables_sort_and_mistakes_are_filtered(write, tmp_path):
         check=True,
     )
     assert "1 of 2 pictures; 2,1; 1,2; true" in browser.stdout
+
+
+def test_what_a_probe_chose_is_shown_as_it_is():
+    run = {"seconds": 1.5, "peak_memory_mb": 300}
+    wildcards = {"mode": "knn_probe", "seed": "0"}
+    fit = {
+        "chosen": {"k": 5, "distance": "cosine"},
+        "tuning": [{}] * 6,
+        "epochs": 0,
+        "best_epoch": 0,
+        "samples": {"train": 20},
+        "seal": {"run": run, "recipe": {"wildcards": wildcards}},
+    }
+    shown = report.trained(fit)
+    assert (shown["chosen"], shown["epochs"]) == ("k 5, distance cosine", "–")

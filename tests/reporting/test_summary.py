@@ -71,8 +71,12 @@ def test_without_a_comparison_nothing_is_printed(tmp_path):
 def test_the_sentence_of_a_failed_job_is_the_last_line_of_its_log(tmp_path):
     for name, text in {
         "one.log": "epoch 1\ngraft train: a is wrong. Do b.\n",
-        "two.log": "graft train: earlier\nKilled\n",
+        "two.log": "Traceback:\nValueError: x\n",
+        "empty.log": "",
     }.items():
         (tmp_path / name).write_text(text)
-    logs = [tmp_path / name for name in ("one.log", "two.log", "absent.log")]
-    assert summary.errors(logs) == [f"graft train: a is wrong. Do b.  ({logs[0]})"]
+    logs = [tmp_path / name for name in ("one.log", "two.log", "empty.log", "absent.log")]
+    assert summary.errors(logs) == [
+        f"graft train: a is wrong. Do b.  ({logs[0]})",
+        f"ValueError: x  ({logs[1]})",
+    ]

@@ -243,7 +243,10 @@ def trained(fit: Record) -> dict[str, JsonValue]:
         "mode": wildcard(fit, "mode"),
         "colour": charts.colour(wildcard(fit, "mode")),
         "seed": wildcard(fit, "seed"),
-        "chosen": ", ".join(f"{key} {value:g}" for key, value in chosen.items()),
+        "chosen": ", ".join(
+            f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}"
+            for key, value in chosen.items()
+        ),
         "candidates": len(fit["tuning"]),
         "epochs": f"{fit['best_epoch']} of {fit['epochs']}" if "lr" in chosen else tables.NONE,
         "updates": sum(fit.get("updates", {}).values()),

@@ -36,11 +36,11 @@ def lines(results: Path, experiments: Iterable[str], tracking_uri: str) -> list[
 
 
 def errors(logs: Iterable[Path]) -> list[str]:
-    """The last line of each log of a failed job that has one of Graft's sentences, and its path."""
+    """The last line of each log of a failed job, one of Graft's sentences as a rule; its path."""
     sentences = []
     for log in logs:
         text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        if (last := text.strip().rpartition("\n")[2]).startswith("graft "):
+        if last := text.strip().rpartition("\n")[2]:
             sentences.append(f"{last}  ({log})")
     return sentences
 
