@@ -208,7 +208,7 @@ class Page(html.parser.HTMLParser):
 def test_the_result_comes_first_and_the_source_task_last(write):
     text, results, _ = write()
     page = Page(text)
-    body = page.text[page.text.index("Modes compared on") :]  # below the contents
+    body = page.text[page.text.index("Measured on") :]  # below the contents
     places = [
         body.index(words)
         for words in (
