@@ -61,7 +61,8 @@ def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, struc
         assert np.array_equal(np.bincount(found), np.bincount(labels))
     assert Counter(frame.loc[published == "t10k", "split"]) == {"test": 10_000}
     sizes = Counter(frame.loc[published == "train", "split"])
-    assert sizes == {"train": 52_500, "val": 7_500}  # 0.1 of every 0.8
+    # 0.1 of every 0.8, within three standard deviations of 60,000 draws.
+    assert set(sizes) == {"train", "val"} and abs(sizes["val"] - 7_500) <= 250
     assert counts["splits"]["test"]["0"] == 980 and counts["splits"]["test"]["1"] == 1135
 
 
