@@ -76,9 +76,9 @@ def test_small_pictures_are_enlarged_smoothly_and_in_place():
 
 
 def test_a_container_that_has_changed_is_noticed_by_the_crop_stage(tmp_path):
-    archives = mnist_pair(tmp_path, "x", [0, 1] * 10)
+    archives = mnist_pair(tmp_path, "x", [0, 1] * 40)
     frame, _ = structure("mnist", archives, "digit")
-    mnist_pair(tmp_path, "x", [0, 1] * 10, RNG.integers(0, 256, (20, 4, 4)))
+    mnist_pair(tmp_path, "x", [0, 1] * 40, RNG.integers(0, 256, (80, 4, 4)))
     rows = table.kept(frame, "train", 0)
     with pytest.raises(GraftError, match="bytes in the archive are not those of sample"):
         crop.extract(rows, archives, tmp_path / "f.h5", crop.Cropper(4), recipe={})
