@@ -26,10 +26,8 @@ experiments:
 """,
     "digits": """
 compute: {reproducible: fast}
-datasets: {mnist: {limit: {train: 1000, val: 300, test: 1000}}}
 experiments:
-  digits_frozen: {train: {epochs: 2}}
-  digits_mlp: {train: {epochs: 8, tune: {lr: [0.01]}}}
+  digits_mlp: {train: {tune: {lr: [0.01]}}}
 run: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
 overviews:
   digits:
@@ -133,7 +131,7 @@ def test_every_row_of_the_published_table_is_kept_or_dropped_with_a_reason(emoti
     assert kept["split"].value_counts()["test"] == 466  # PrivateTest, whole
 
 
-def test_imagenet_s_features_tell_digits_from_1000(digits):
+def test_imagenet_s_features_tell_digits_from_2000(digits):
     experiments = {
         "digits_features": "feature_extraction",
         "digits_features_corrected": "feature_extraction",
@@ -141,10 +139,10 @@ def test_imagenet_s_features_tell_digits_from_1000(digits):
         "digits_mlp": "from_scratch",
     }
     found = {name: metrics(digits, name, mode) for name, mode in experiments.items()}
-    assert found["digits_features"]["accuracy"] >= 0.9
-    assert found["digits_features_corrected"]["accuracy"] >= 0.9
+    assert found["digits_features"]["accuracy"] >= 0.93
+    assert found["digits_features_corrected"]["accuracy"] >= 0.93
     # The article's baselines had collapsed; trained properly this one has not.
-    assert found["digits_mlp"]["accuracy"] >= 0.75
+    assert found["digits_mlp"]["accuracy"] >= 0.85
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
-    assert fit["samples"]["train"] == 1000
+    assert fit["samples"]["train"] == 2000
     check_pages(digits, "digits", list(experiments))
