@@ -53,7 +53,7 @@ def test_features_of_imagenet_tell_sex_on_people_never_seen(project):
     for pair in comparison["pairs"]:
         print(pair["verdict"])
     extracted = metrics(project, "feature_extraction")
-    assert 0.75 < extracted["majority_baseline"] < 0.80
+    assert 0.72 < extracted["majority_baseline"] < 0.82
     assert extracted["accuracy"] >= 0.85
     verdicts = {(pair["a"], pair["b"]): pair for pair in comparison["pairs"]}
     assert verdicts["feature_extraction", "from_scratch"]["low"] > 0
