@@ -54,7 +54,7 @@ def test_features_of_imagenet_tell_sex_on_people_never_seen(project):
         print(pair["verdict"])
     extracted = metrics(project, "feature_extraction")
     assert 0.72 < extracted["majority_baseline"] < 0.82
-    assert extracted["accuracy"] >= 0.85
+    assert extracted["accuracy"] > extracted["majority_baseline"] + 0.05
     verdicts = {(pair["a"], pair["b"]): pair for pair in comparison["pairs"]}
     assert verdicts["feature_extraction", "from_scratch"]["low"] > 0
 
