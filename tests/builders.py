@@ -1,5 +1,6 @@
 """Small inputs that several tests share."""
 
+import copy
 import csv
 import io
 import random
@@ -91,7 +92,7 @@ def overlay(run="mine", **sets):
     """A config of these data sets and one short experiment, on the data set of its name."""
     return {
         "run": [run],
-        "datasets": sets,
+        "datasets": copy.deepcopy(sets),  # a test may change its own
         "sources": {"blank": {"architecture": "vgg_mini", "weights": {"random": True}}},
         "experiments": {
             run: {
