@@ -535,3 +535,55 @@ def test_an_overview_is_made_if_all_of_its_experiments_are_run(shipped):
     identity, sex = BOTH
     assert [spec.name for spec in settings.experiments] == [identity, *sizes, sex]
     assert settings.published == () and settings.title == "o"
+
+
+def several(shipped, **train):
+    """An experiment on pictures of several classes."""
+    files = {"m.tar": {"folder": "photos"}}
+    table = {"layout": "folder", "files": files, "label": {"multi": True}, "crop": "whole"}
+    shipped["datasets"]["many"] = table | {"packed_size": 32, "options": {"table": "t.csv"}}
+    experiment = {"dataset": "many", "source": "blank", "modes": ["from_scratch"], "train": train}
+    shipped["sources"]["blank"] = {"architecture": "vgg_mini", "weights": {"random": True}}
+    shipped["experiments"]["many"] = experiment
+    return shipped
+
+
+def test_several_classes_per_picture_have_a_metric_and_a_choice_of_their_own(shipped):
+    config = resolve(several(shipped))
+    assert config.datasets["many"].label == "classes" and plan.is_multilabel(config, "many")
+    assert plan.hyperparameters(config, "many", "from_scratch").select == "mean_ap"
+    assert plan.comparison(config, "many").metric == "mean_ap"
+    assert plan.comparison(config, "portraits_sex").metric == "accuracy"
+    assert reports.plots(config, "many").select == "mean_ap"
+    given = resolve(several(shipped, select="loss"))
+    assert plan.hyperparameters(given, "many", "from_scratch").select == "loss"
+
+
+@pytest.mark.parametrize(
+    ("train", "problem"),
+    [
+        ({"select": "balanced_accuracy"}, "train.select is balanced_accuracy, which is for one"),
+        ({"balance": "upsample"}, "train.balance is upsample, which is for one class per picture"),
+        ({"augment": {"mixup": 0.2}}, "train.augment.mixup is for one class per picture"),
+    ],
+)
+def test_what_is_for_one_class_per_picture_is_refused_for_several(shipped, train, problem):
+    with pytest.raises(GraftError, match=problem):
+        resolve(several(shipped, **train))
+
+
+def test_data_sets_of_one_and_of_several_classes_per_picture_are_not_mixed(shipped):
+    several(shipped)
+    shipped["datasets"]["both"] = {"merge": ["many", "portraits"], "packed_size": 32}
+    with pytest.raises(GraftError, match=r"datasets.both.merge puts .* \(many\) together with"):
+        resolve(shipped)
+    del shipped["datasets"]["both"]
+    shipped["overviews"] = {"o": {"experiments": ["many", "portraits_sex"]}}
+    with pytest.raises(GraftError, match="overviews.o.experiments .* which no metric compares"):
+        resolve(shipped)
+
+
+def test_mean_average_precision_chooses_among_several_classes_only(shipped):
+    shipped["experiments"]["portraits_sex"]["train"]["select"] = "mean_ap"
+    with pytest.raises(GraftError, match="train.select is mean_ap, but the pictures of portraits"):
+        resolve(shipped)

@@ -24,7 +24,7 @@ def code() -> Code:
     [
         # A metric reruns no training.
         (
-            "graft.evaluation.metrics.weighted_ranking",
+            "graft.evaluation.calibration.brier_scores",
             {"evaluate": ""},
             "compare, labels, plots, overview, report, track",
         ),

@@ -54,3 +54,12 @@ def test_classes_are_renamed_then_chosen_then_set_against_the_rest():
 def test_a_class_that_does_not_exist_is_refused(classes, message):
     with pytest.raises(GraftError, match=message):
         relabelled(["kitten", "-dog"], **classes)
+
+
+def test_classes_of_a_picture_are_renamed_and_chosen_one_by_one():
+    candidates = [Candidate("x.tar", str(i), label=held) for i, held in enumerate(("a|b", "c", ""))]
+    chosen = Classes(rename={"a": "d"}, only=("d", "b"))
+    found = list(relabel(candidates, chosen, multi=True))
+    assert [(row.label, row.drop_reason) for row in found] == [("b|d", ""), ("", ""), ("", "")]
+    with pytest.raises(GraftError, match="names 'e', which is no class there"):
+        list(relabel(candidates, Classes(only=("e",)), multi=True))

@@ -16,6 +16,7 @@ from graft.datasets.splits import (
     check_splits,
     check_training,
     complete_splits,
+    covering_order,
     follow_published,
     nested_order,
     repeats,
@@ -232,6 +233,21 @@ def test_subsets_nest_and_hold_the_classes_in_proportion(labels, seed, data):
 
 
 @settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=30),
+    st.integers(0, 3),
+)
+def test_beginnings_hold_every_class_that_a_picture_may_have_beside_others(labels, seed):
+    labels = np.array(labels)
+    ids = [f"s{i}" for i in range(len(labels))]
+    order = covering_order(labels, ids, seed)
+    assert sorted(order) == list(range(len(labels)))
+    most = int(labels.any(axis=0).sum())
+    assert labels[order[:most]].any(axis=0).tolist() == labels.any(axis=0).tolist()
+    backwards = covering_order(labels[::-1], ids[::-1], seed)
+    assert [ids[i] for i in order] == [ids[::-1][i] for i in backwards]
+
+
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(5, 60), st.integers(5, 60))
 def test_a_smaller_limit_keeps_some_of_the_same_rows(sizes, one, other):
     sizes = {f"class {i}": size for i, size in enumerate(sizes)}

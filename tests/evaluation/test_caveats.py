@@ -12,10 +12,10 @@ def comparison(n=500, width=0.08, modes=("fine_tuning", "logistic_probe")):
     return {"n_samples": n, "modes": {mode: dict(row) for mode in modes}}
 
 
-def found(confusion=None, *, val=100, seeds=3, target=True, **changes):
-    confusion = confusion or [[100] * 5] * 5
+def found(support=None, *, val=100, seeds=3, target=True, **changes):
+    support = support or [500] * 5
     return caveats(
-        comparison(**changes), confusion, CLASSES, val_rows=val, seeds=seeds, target=target
+        comparison(**changes), support, CLASSES, val_rows=val, seeds=seeds, target=target
     )
 
 
@@ -34,8 +34,8 @@ def test_a_sound_experiment_has_none():
             {"width": 0.131},
             "The interval of fine_tuning is 13 points wide (2 modes have more than 10)",
         ),
-        ({"confusion": [[5] * 5, [0] * 5, *[[5] * 5] * 3]}, "No test sample of b: how well"),
-        ({"confusion": [[5] * 5, *[[0] * 5] * 4]}, "No test sample of b, c, d and 1 more classes"),
+        ({"support": [25, 0, 25, 25, 25]}, "No test sample of b: how well"),
+        ({"support": [25, 0, 0, 0, 0]}, "No test sample of b, c, d and 1 more classes"),
     ],
 )
 def test_what_is_weak_is_named_with_what_to_do(changes, beginning):
@@ -58,4 +58,4 @@ def test_one_seed_of_probes_alone_and_of_source_tasks_is_no_news():
 def test_an_interval_that_could_not_be_computed_is_left_out():
     one_group = comparison() | {"modes": {"fine_tuning": {"low": None, "high": None}}}
     options = {"val_rows": 100, "seeds": 3, "target": True}
-    assert caveats(one_group, [[1] * 5] * 5, CLASSES, **options) == []
+    assert caveats(one_group, [5] * 5, CLASSES, **options) == []

@@ -2,10 +2,10 @@
 
 from probabilities import logs
 
+from graft.evaluation import evaluate
 from graft.evaluation.predictions import (
     predictions_frame,
     read_predictions,
-    write_inference,
     write_predictions,
 )
 
@@ -17,8 +17,7 @@ def test_inference_lists_confidences_and_the_true_class_in_the_rows_order(tmp_pa
     )
     write_predictions(tmp_path / "predictions.csv", frame)
     written = read_predictions(tmp_path / "predictions.csv")
-    write_inference(tmp_path / "inference.txt", written)
-    assert (tmp_path / "inference.txt").read_text() == (
+    assert evaluate.inference_lines(written) == (
         "[0.250000, 0.750000, 0.000000], 1\n"
         "[0.333333, 0.333333, 0.333333], 0\n"
         "[0.000000, 0.000000, 1.000000], 2\n"

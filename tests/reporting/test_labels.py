@@ -6,14 +6,14 @@ from matplotlib.text import Text
 from probabilities import logs
 from sklearn.metrics import accuracy_score
 
-from graft.config.models import Evaluate
+from graft.config.plan import Comparison
 from graft.core.errors import GraftError
 from graft.evaluation.predictions import predictions_frame, write_predictions
 from graft.reporting import labels
 from graft.reporting.figures.labels import labels_figure
 from graft.reporting.results import Results
 
-SETTINGS = Evaluate(resamples=200)
+SETTINGS = Comparison(metric="accuracy", resamples=200, level=0.95, seed=0)
 TRUE = np.arange(60) % 2
 
 

@@ -14,7 +14,8 @@ from probabilities import logs
 from project import Project, planned
 
 from graft.config import stages
-from graft.config.models import Evaluate, PublishedFigure
+from graft.config.models import PublishedFigure
+from graft.config.plan import Comparison
 from graft.config.read import read_config
 from graft.config.reports import OverviewSettings, ShownExperiment
 from graft.core import files, seals
@@ -113,7 +114,7 @@ def settings(experiments, published=(), **options):
         title="An overview",
         experiments=tuple(experiments),
         published=tuple(published),
-        evaluate=Evaluate(**{**OPTIONS, **options}),
+        evaluate=Comparison(**{**OPTIONS, **options}),
     )
 
 

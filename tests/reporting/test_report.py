@@ -117,7 +117,18 @@ def sample_rows(path, samples):
 
 
 SAMPLES = {"a": "train", "b": "train", "c": "val", "d": "test", "e": ""}
-STRUCTURE = {"published": 9, "kept": 6, "dropped": {"no_label": 3}, "splits": {}, "duplicates": 0}
+
+
+def packed(classes):
+    return {"rows": sum(classes.values()), "classes": classes}
+
+
+STRUCTURE = {
+    "published": 9,
+    "kept": 6,
+    "dropped": {"no_label": 3},
+    "duplicates": 0,
+}
 
 
 @pytest.fixture
@@ -149,7 +160,7 @@ def write(tmp_path):
             for split, classes in {"train": {"male": 2, NASTY: 1}, "val": {"male": 1}}.items()
             for made in (
                 record("crop", {"dropped": {"no_face": 1}}, dataset=name, part=f"{split}-00"),
-                record("pack", {"classes": classes}, dataset=name, part=f"{split}-00"),
+                record("pack", packed(classes), dataset=name, part=f"{split}-00"),
             )
         ],
     }
@@ -249,9 +260,9 @@ def test_what_was_kept_and_dropped_is_counted_by_class_split_and_reason(write):
     structure = record("structure", STRUCTURE, dataset="portraits")
     others = [
         record("crop", {"dropped": {"no_face": 2}}, dataset="portraits", part="train-00"),
-        record("pack", {"classes": {"m": 2, "f": 1}}, dataset="portraits", part="train-00"),
-        record("pack", {"classes": {"m": 1, "f": 0}}, dataset="portraits", part="test-01"),
-        record("pack", {"classes": {"m": 50}}, dataset="people", part="train-00"),
+        record("pack", packed({"m": 2, "f": 1}), dataset="portraits", part="train-00"),
+        record("pack", packed({"m": 1, "f": 0}), dataset="portraits", part="test-01"),
+        record("pack", packed({"m": 50}), dataset="people", part="train-00"),
     ]
     found = report.dataset(structure, others)
     assert found["classes"] == [("m", 2, 0, 1, 3), ("f", 1, 0, 0, 1)]

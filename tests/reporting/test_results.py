@@ -9,7 +9,7 @@ from reporting_builders import RIGHT, result
 from graft.core.errors import GraftError
 from graft.reporting.results import Results, Samples
 
-STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "splits": {"test": {"n": 5}}}
+STRUCTURE = {"published": 6, "kept": 5, "dropped": {"bad_age": 1}, "rows": {"test": 5}}
 CROPS = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
 
 

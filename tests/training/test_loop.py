@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from graft.config.models import Head
 from graft.core.errors import GraftError
-from graft.training import loop, optimizers, train
+from graft.training import loop, optimizers, targets, train
 
 
 def test_transferred_layers_get_their_own_rate():
@@ -106,7 +106,7 @@ def test_updates_equal_those_of_torch_with_the_same_groups(name):
         "sgd": lambda: torch.optim.SGD(groups, momentum=0.9),
         "rmsprop": lambda: torch.optim.RMSprop(groups, momentum=0.9),
     }[name]()
-    loss = optimizers.make_loss(settings, np.array([0, 1]), 2, "cpu")
+    loss = targets.MULTICLASS.loss(settings, rows_of([0, 1], 2), "cpu")
     for number in range(5):
         torch.manual_seed(number)
         inputs, labels = torch.randn(4, 64, 8, 8), torch.tensor([0, 1, 1, 0])
@@ -154,15 +154,20 @@ def test_an_average_of_decay_zero_is_the_network_itself():
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn():
-    labels = np.array([0] * 6 + [1] * 3 + [2])
-    loss = optimizers.make_loss(hyperparameters(class_weights="balanced"), labels, 3, "cpu")
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    rows = rows_of([0] * 6 + [1] * 3 + [2], 3)
+    loss = targets.MULTICLASS.loss(hyperparameters(class_weights="balanced"), rows, "cpu")
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=rows.labels)
     assert loss.weight.numpy() == pytest.approx(expected)
-    assert optimizers.make_loss(hyperparameters(), labels, 3, "cpu").weight is None
+    assert targets.MULTICLASS.loss(hyperparameters(), rows, "cpu").weight is None
+
+
+def rows_of(labels, classes):
+    return SimpleNamespace(labels=np.array(labels), classes=list("abcdef"[:classes]))
 
 
 def learner_of(network, *, transferred=True, **changes):
-    data = SimpleNamespace(labels=np.array([0, 1]), device="cpu")
+    rows = rows_of([0, 1], 2)
+    data = SimpleNamespace(data=rows, target=targets.MULTICLASS, device="cpu")
     settings = hyperparameters(**changes)
     return loop.Learner(network, settings, data, transferred=transferred, precision="fp32")
 

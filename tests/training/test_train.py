@@ -457,11 +457,15 @@ def test_a_loss_that_is_not_finite_is_an_error_and_another_candidate_wins(data, 
     assert report["chosen"]["lr"] == 0.01 and report["tuning"][0]["diverged"]
 
 
+def rows_of(labels):
+    return types.SimpleNamespace(labels=labels, classes=["dark", "light"])
+
+
 def test_a_class_without_a_training_sample_is_named():
     with pytest.raises(GraftError, match="experiments.x: .* of light"):
-        train.check_samples(np.zeros(4, int), 1, ["dark", "light"], "experiments.x")
+        train.check_samples(rows_of(np.zeros(4, int)), 1, "experiments.x")
     with pytest.raises(GraftError, match="experiments.x: no validation sample"):
-        train.check_samples(np.arange(2), 0, ["dark", "light"], "experiments.x")
+        train.check_samples(rows_of(np.arange(2)), 0, "experiments.x")
 
 
 def test_a_plateau_lowers_the_rates_of_head_and_layers_alike(data, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -129,3 +130,49 @@ def test_own_weights_need_no_digest_and_a_changed_file_is_imported_anew(tmp_path
     net.rename(tmp_path / "gone.pth")
     log = project.snakemake("all_weights", check=False)
     assert "sources.own.weights.file is" in log and "cannot be read (No such file" in log
+
+
+def several(index):
+    """A picture of 40 x 40 pixels with a disc, a square, both or neither, as PNG; and which."""
+    rng = np.random.default_rng([index, 7])
+    image = np.full((40, 40, 3), 255, np.uint8)
+    held = [name for bit, name in enumerate(("disc", "square")) if index >> bit & 1]
+    if "disc" in held:
+        cv2.circle(image, (int(rng.integers(8, 32)), 12), int(rng.integers(5, 8)), (200, 0, 0), -1)
+    if "square" in held:
+        x, side = int(rng.integers(4, 24)), int(rng.integers(8, 13))
+        cv2.rectangle(image, (x, 26), (x + side, 26 + side), (0, 0, 200), -1)
+    return cv2.imencode(".png", image)[1].tobytes(), "|".join(held)
+
+
+def test_pictures_of_several_classes_from_a_table_to_the_report_and_onnx(tmp_path):
+    drawn = {f"{i}.png": several(i) for i in range(60)}
+    listed = "path,label\n" + "".join(f"{name},{held}\n" for name, (_, held) in drawn.items())
+    sets = FOLDER | {
+        "files": {"mine.tar": {"folder": str(tmp_path / "photos")}},
+        "label": {"multi": True},
+        "options": {"table": "labels.csv"},
+    }
+    plant(tmp_path / "photos", {name: data for name, (data, _) in drawn.items()})
+    (tmp_path / "photos/labels.csv").write_text(listed)
+    config = overlay(mine=sets)
+    config["experiments"]["mine"]["train"] = {"epochs": 4, "lr": 0.003, "head": {"pool": "flatten"}}
+    config |= {"compute": {"device": "cpu"}, "evaluate": {"resamples": 100}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    project = Project(tmp_path / "project", overlays=[tmp_path / "own.yaml"])
+    log = project.snakemake("all", "all_export")
+    assert "mAP" in log
+
+    frame = table.read(project.results / "data/mine/data_file.csv")
+    assert Counter(frame["label"]) == {"": 15, "disc": 15, "square": 15, "disc|square": 15}
+    run = project.results / "experiments/mine/from_scratch/0"
+    measured = json.loads((run / "metrics.json").read_text())
+    assert measured["classes"] == ["disc", "square"] and measured["n"] > 5
+    assert measured["mean_ap"] > measured["majority_baseline"]
+    assert set(measured["per_class"]["disc"]) >= {"ap", "ap_11", "threshold", "f1", "positives"}
+    session = onnxruntime.InferenceSession(run / "model.onnx")
+    probabilities = session.run(
+        ["probabilities"], {"pictures": np.full((1, 3, 32, 32), 255, np.float32)}
+    )[0]
+    assert probabilities.shape == (1, 2)  # of a white picture, each class by itself
+    assert not list(verify.verify_results(project.results))

@@ -19,6 +19,6 @@ rule compare:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("compare", lambda w: stages.compare(settings)),
+        recipe=recipe("compare", lambda w: stages.compare(settings, w.experiment)),
     script:
         "../scripts/compare.py"

@@ -26,6 +26,6 @@ rule labels:
         mem_mb=4000,
         runtime=60,
     params:
-        recipe=recipe("labels", lambda w: reports.labels(settings)),
+        recipe=recipe("labels", lambda w: reports.labels(settings, w.experiment)),
     script:
         "../scripts/labels.py"

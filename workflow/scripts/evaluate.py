@@ -6,14 +6,9 @@ import pandas as pd
 
 from adapter import Job
 from graft.config import stages
-from graft.evaluation import evaluate, metrics
-from graft.evaluation.calibration import fit_temperature
-from graft.evaluation.predictions import (
-    read_predictions,
-    unpack_predictions,
-    write_inference,
-    write_predictions,
-)
+from graft.core.files import atomic
+from graft.evaluation import evaluate
+from graft.evaluation.predictions import read_predictions, write_predictions
 
 with Job(snakemake, stages.EvaluateSettings) as job:
     settings = job.settings
@@ -29,11 +24,11 @@ with Job(snakemake, stages.EvaluateSettings) as job:
 
     write_predictions(job.outputs.predictions, predicted(job.inputs["test"]))
     written = read_predictions(job.outputs.predictions)
-    write_inference(job.outputs.inference, written)
-    val = unpack_predictions(predicted(job.inputs["val"]), "validation rows")
-    job.results = metrics.measure(
+    with atomic(job.outputs.inference) as temporary:
+        temporary.write_text(evaluate.inference_lines(written), encoding="utf-8")
+    job.results = evaluate.measure(
         written,
-        temperature=fit_temperature(val.true, val.log_probabilities),
+        predicted(job.inputs["val"]),
         resamples=settings.resamples,
         seed=settings.seed,
         level=settings.level,

@@ -10,7 +10,8 @@ with Job(snakemake, stages.PackSettings) as job:
     job.results = pack.write(
         job.input("crops"),
         job.outputs.pack,
-        classes=table.classes(table.read(job.input("data_file"))),
+        classes=table.classes(table.read(job.input("data_file")), multi=settings.multi),
+        multi=settings.multi,
         packed_size=settings.packed_size,
         grayscale=settings.grayscale,
         equalize=settings.equalize,

@@ -15,6 +15,7 @@ with Job(snakemake, stages.StructureSettings) as job:
         split=settings.split,
         shards=settings.shards,
         limit=settings.limit,
+        multi=settings.multi,
         dataset=settings.dataset,
     )
     table.write(job.outputs.data_file, frame)

@@ -264,3 +264,17 @@ def test_from_a_folder_to_its_rows(tmp_path_factory, classes, root):
     assert packed == files
     found = {name: label for name, (label, _, reason) in rows(base / "x.tar").items() if not reason}
     assert found == {f"{top}{c}/{name}": c for c, inner in classes.items() for name in inner}
+
+
+def several(path, table):
+    archives = {"x.tar": path, "labels.csv": table}
+    return {row.member: row.label for row in read_layout("folder", archives, "classes")}
+
+
+def test_a_table_gives_a_picture_any_number_of_classes(tmp_path):
+    tar = make_tar(tmp_path / "x.tar", named(["1.png", "2.png", "3.png"]))
+    (tmp_path / "labels.csv").write_text("path,label\n1.png,dog| cat|dog\n2.png,\n3.png,cat\n")
+    found = several(tar, tmp_path / "labels.csv")
+    assert found == {"1.png": "cat|dog", "2.png": "", "3.png": "cat"}
+    with pytest.raises(GraftError, match="need a table of their labels"):
+        list(read_layout("folder", {"x.tar": tar}, "classes"))

@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 from graft.config import architectures
 from graft.config.datasets import AnyDataset, File, Merged, Published, Render
 from graft.config.models import Config, Source
-from graft.config.plan import ancestry, cut, hyperparameters, source_experiments, warm_up
+from graft.config.plan import (
+    ancestry,
+    comparison,
+    cut,
+    hyperparameters,
+    is_multilabel,
+    source_experiments,
+    warm_up,
+)
 from graft.core.errors import GraftError, nearest
 from graft.core.raw_names import raw_name
 
@@ -81,8 +89,24 @@ def _check_dataset(config: Config, key: str, dataset: AnyDataset) -> None:
                     f"{key}.merge",
                     f"names {member}, which is merged itself. Name the data sets that it merges.",
                 )
+        _check_alike(config, key, dataset.merge)
     else:
         _check_files(key, dataset)
+    if dataset.classes.one_vs_rest is not None and is_multilabel(config, key.split(".")[1]):
+        raise _error(
+            f"{key}.classes.one_vs_rest",
+            "is for data sets with one class per picture. Use classes.only instead.",
+        )
+
+
+def _check_alike(config: Config, key: str, merged: Sequence[str]) -> None:
+    several = [name for name in merged if is_multilabel(config, name)]
+    if several and len(several) < len(merged):
+        raise _error(
+            f"{key}.merge",
+            f"puts data sets with several classes per picture ({', '.join(several)}) together with "
+            "others. Merge sets of one kind.",
+        )
 
 
 def _check_files(key: str, dataset: Published) -> None:
@@ -244,6 +268,7 @@ def _check_training(config: Config, experiment: str, mode: str) -> None:
                 f"lists {len(values)} values for the {len(head.hidden)} layers of head.hidden. "
                 "Give one for each, or one for all.",
             )
+    _check_target(config, experiment, mode)
     if training.class_weights == "balanced" and training.balance != "none":
         raise _error(
             f"{key}.class_weights",
@@ -254,6 +279,32 @@ def _check_training(config: Config, experiment: str, mode: str) -> None:
         raise _error(
             f"{key}.optimizer.nesterov", "needs a momentum above 0. Set one or turn it off."
         )
+
+
+def _check_target(config: Config, experiment: str, mode: str) -> None:
+    """Some settings are for one class per picture, some for several."""
+    key, dataset = f"experiments.{experiment}", config.experiments[experiment].dataset
+    training = hyperparameters(config, experiment, mode)
+    if not is_multilabel(config, dataset):
+        if training.select == "mean_ap":
+            raise _error(
+                f"{key}.train.select",
+                f"is mean_ap, but the pictures of {dataset} have one class each. Choose another.",
+            )
+        return
+    of_one = {
+        f"modes has {mode}, which": mode in architectures.PROBES,
+        f"train.select is {training.select}, which": training.select == "balanced_accuracy",
+        f"train.balance is {training.balance}, which": training.balance != "none",
+        "train.augment.mixup": training.augment.mixup > 0,
+        "train.augment.cutmix": training.augment.cutmix > 0,
+    }
+    for setting, used in of_one.items():
+        if used:
+            raise GraftError(
+                f"config: {key}.{setting} is for one class per picture, and those of {dataset} may "
+                "have several. Change it."
+            )
 
 
 def _check_augment_of_features(config: Config, experiment: str, mode: str) -> None:
@@ -299,6 +350,12 @@ def _check_overviews(config: Config) -> None:
         key = f"overviews.{name}"
         for experiment in overview.experiments:
             _exists("experiment", experiment, config.experiments, f"{key}.experiments")
+        if len({comparison(config, name).metric for name in overview.experiments}) > 1:
+            raise _error(
+                f"{key}.experiments",
+                "has experiments with one class per picture and others with several, which no "
+                "metric compares. Make two overviews.",
+            )
         for figure in overview.published:
             if isinstance(figure.value, tuple) and figure.value[0] > figure.value[1]:
                 raise _error(

@@ -5,7 +5,7 @@ The text below a key is its description (see `models`).
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from graft.config.types import (
     AboveZero,
@@ -144,6 +144,8 @@ class Label(NamedTuple):
     reads: str
     classes: str
     group: str = "each picture is its own"
+    multi: bool = False
+    """whether a picture may have several classes, or none"""
 
 
 class Published(Dataset):
@@ -159,6 +161,11 @@ class Published(Dataset):
     """the layout's own: see [layouts](#layouts)"""
     files: Annotated[dict[FileName, File], Field(min_length=1)]
     """file name, as published, to where it comes from: see below"""
+
+    @property
+    def multi(self) -> bool:
+        """Whether a picture may have several classes, or none."""
+        return self.labels[self.label].multi
 
 
 class NoOptions(Settings):
@@ -198,6 +205,11 @@ class LfwOptions(Settings):
     `[68, 68, 182, 182]`"""
 
 
+def _several(label: object) -> object:
+    """`{multi: true}` as the label that it stands for."""
+    return "classes" if label == {"multi": True} else label
+
+
 class Fer2013(Published):
     labels = {
         "emotion": Label(
@@ -217,10 +229,17 @@ class Folder(Published):
             "one tar with a folder for each class (see below), and perhaps a `.csv` table",
             "the folders, or the table's labels",
             "each picture is its own, unless `group` or the table gives one",
-        )
+        ),
+        "classes": Label(
+            "the same, with a table whose labels are divided by `|`; a row without a label is a "
+            "picture of no class. May be written `{multi: true}`",
+            "the table's labels, of which a picture may have several or none",
+            "each picture is its own, unless `group` or the table gives one",
+            multi=True,
+        ),
     }
     layout: Literal["folder"]
-    label: Literal["class"]
+    label: Annotated[Literal["class", "classes"], BeforeValidator(_several)]
     options: FolderOptions = FolderOptions()
 
 

@@ -73,6 +73,10 @@ class Compute(Settings):
 class Evaluate(Settings):
     metric: Literal["accuracy", "balanced_accuracy"] = "accuracy"
     """what modes are compared by; balanced accuracy is the mean recall of the classes"""
+    multilabel_metric: Literal["mean_ap", "mean_ap_11"] = "mean_ap"
+    """likewise, where a picture may have several classes: the mean over classes of the average
+    precision, which is the area below the precision-recall curve, or the mean precision at 11
+    recalls (Pascal VOC 2007)"""
     resamples: Annotated[int, Field(ge=100)] = 2000
     """bootstrap resamples behind each interval; more are steadier and slower"""
     level: OpenShare = 0.95
@@ -296,10 +300,12 @@ class Hyperparameters(Settings):
     patience: Positive | Literal["auto"] | None = "auto"
     """stop after so many epochs without a better one; `null`: never. `auto`: half of `epochs`,
     but 10 at least"""
-    select: Literal["accuracy", "balanced_accuracy", "loss", "last"] = "accuracy"
+    select: Literal["accuracy", "balanced_accuracy", "mean_ap", "loss", "last"] = "accuracy"
     """what "better" means on the validation rows, for epochs and for `tune`; the lower loss breaks
-    ties. `last` keeps the last epoch, as some published recipes do; `patience`
-    then counts by accuracy, and `tune` compares the accuracy of the last epochs"""
+    ties. Where a picture may have several classes the default is `mean_ap`, and the accuracy is the
+    share of classes that are decided rightly. `last` keeps the last epoch, as some published
+    recipes do; `patience` then counts by accuracy, and `tune` compares the accuracy of the last
+    epochs"""
     balance: Literal["none", "downsample", "upsample", "weighted"] = "none"
     """how unequal classes are sampled in an epoch: as they are; as many rows of each as the
     smallest has, the same for all epochs and modes of a seed; as many of each as the largest has,

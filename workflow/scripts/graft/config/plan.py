@@ -43,9 +43,12 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
     keys = dict.fromkeys(Hyperparameters.model_fields)
     values = training.model_dump(include=set(keys))
     given = set(training.model_fields_set)
+    multilabel = is_multilabel(config, experiment_of(config, experiment).dataset)
     if override is not None:
         values = _overridden(values, override)
         given |= override.model_fields_set
+    if multilabel and "select" not in given:
+        values["select"] = "mean_ap"
     settings = Hyperparameters.model_validate({key: values[key] for key in keys})
     if mode in architectures.PROBES:
         kept = settings.model_dump(include={"select", "balance"})
@@ -61,6 +64,23 @@ def hyperparameters(config: Config, experiment: str, mode: str) -> Hyperparamete
     transferred = architectures.trains_transferred(mode, architecture)
     grid = default_grid(settings.optimizer.name, given, transferred=transferred)
     return settings.model_copy(update={"tune": grid})
+
+
+class Comparison(Settings):
+    """The metric that runs are compared by, and how its intervals are computed."""
+
+    metric: str
+    resamples: int
+    level: int | float
+    seed: int
+
+
+def comparison(config: Config, experiment: str) -> Comparison:
+    """Where a picture may have several classes another metric is compared."""
+    asked = config.evaluate.model_dump(exclude={"multilabel_metric"})
+    if is_multilabel(config, experiment_of(config, experiment).dataset):
+        asked["metric"] = config.evaluate.multilabel_metric
+    return Comparison(**asked)
 
 
 def are_mirrored(config: Config, dataset: str) -> bool:
@@ -147,6 +167,11 @@ def members(config: Config, dataset: str) -> dict[str, Published]:
         return {dataset: described}
     merged = {name: config.datasets[name] for name in described.merge}
     return {name: member for name, member in merged.items() if not isinstance(member, Merged)}
+
+
+def is_multilabel(config: Config, dataset: str) -> bool:
+    """Whether a picture of a data set may have several classes, or none."""
+    return any(member.multi for member in members(config, dataset).values())
 
 
 def raw_files(config: Config, dataset: str) -> list[tuple[str, str]]:

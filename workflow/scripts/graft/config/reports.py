@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from graft.config import plan
-from graft.config.models import Config, Evaluate, PublishedFigure
+from graft.config.models import Config, PublishedFigure
 from graft.config.stages import CompareSettings, Stage, StructureSettings, structure
 from graft.config.types import Reproducible, Settings
 
@@ -14,8 +14,8 @@ class LabelsSettings(CompareSettings):
     """The metric, and how its intervals are computed, at every size of the training set."""
 
 
-def labels(config: Config) -> LabelsSettings:
-    return LabelsSettings(**dict(config.evaluate))
+def labels(config: Config, experiment: str) -> LabelsSettings:
+    return LabelsSettings(**dict(plan.comparison(config, experiment)))
 
 
 class PlotsSettings(Stage):
@@ -29,7 +29,7 @@ def plots(config: Config, experiment: str) -> PlotsSettings:
     spec = config.experiments[experiment]
     return PlotsSettings(
         title=spec.title or experiment,
-        select=spec.train.select,
+        select=plan.hyperparameters(config, experiment, spec.modes[0]).select,
         target=experiment in plan.targets(config),
     )
 
@@ -47,7 +47,7 @@ class OverviewSettings(Stage):
     title: str
     experiments: Annotated[tuple[ShownExperiment, ...], Field(strict=False)]
     published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)]
-    evaluate: Evaluate
+    evaluate: plan.Comparison
 
 
 def overview(config: Config, name: str) -> OverviewSettings:
@@ -60,7 +60,7 @@ def overview(config: Config, name: str) -> OverviewSettings:
             for size in (*plan.sizes(config, experiment), experiment)
         ),
         published=spec.published,
-        evaluate=config.evaluate,
+        evaluate=plan.comparison(config, spec.experiments[0]),
     )
 
 

@@ -14,15 +14,17 @@ from graft.config.models import (
     Architecture,
     Compute,
     Config,
-    Evaluate,
     Hyperparameters,
     Transform,
     Weights,
 )
 from graft.config.plan import (
+    Comparison,
+    comparison,
     cut,
     experiment_of,
     hyperparameters,
+    is_multilabel,
     members,
     train_size,
     warm_up,
@@ -113,6 +115,8 @@ class StructureSettings(Stage):
     read: dict[str, ReadSettings]
     """The data sets that are merged, by name; a data set that merges none is the only one."""
     merged: bool
+    multi: bool
+    """Whether a picture may have several classes, or none."""
     classes: Classes
     split: Split
     limit: Limit
@@ -130,6 +134,7 @@ def structure(config: Config, dataset: str) -> StructureSettings:
         dataset=dataset,
         read=read,
         merged=merged,
+        multi=is_multilabel(config, dataset),
         classes=spec.classes,
         split=spec.split,
         limit=spec.limit,
@@ -162,12 +167,17 @@ class PackSettings(Stage):
     packed_size: int
     grayscale: bool
     equalize: bool
+    multi: bool = False
+    """Whether a picture may have several classes, or none."""
 
 
 def pack(config: Config, dataset: str) -> PackSettings:
     spec = config.datasets[dataset]
     return PackSettings(
-        packed_size=spec.packed_size, grayscale=spec.grayscale, equalize=spec.equalize
+        packed_size=spec.packed_size,
+        grayscale=spec.grayscale,
+        equalize=spec.equalize,
+        multi=is_multilabel(config, dataset),
     )
 
 
@@ -302,12 +312,12 @@ def evaluate(config: Config, experiment: str) -> EvaluateSettings:
     )
 
 
-class CompareSettings(Stage, Evaluate):
+class CompareSettings(Stage, Comparison):
     """The metric, and how its intervals are computed."""
 
 
-def compare(config: Config) -> CompareSettings:
-    return CompareSettings(**dict(config.evaluate))
+def compare(config: Config, experiment: str) -> CompareSettings:
+    return CompareSettings(**dict(comparison(config, experiment)))
 
 
 class PredictSettings(NetworkStage):

@@ -11,6 +11,7 @@ import pandas as pd
 from graft.config.datasets import Limit, Shards, Split
 from graft.core.errors import GraftError
 from graft.datasets import containers
+from graft.datasets.label_sets import by_class
 from graft.datasets.splits import (
     SPLITS,
     assign_shards,
@@ -28,13 +29,15 @@ from graft.download.archives import Archive
 
 
 class Counts(TypedDict):
-    """Numbers of rows. `dropped` is by reason, `splits` by split and label; `duplicates` are the
-    rows that the layout keeps whose picture is the same as an earlier one's; `uneven` are the
-    sentences of `splits.uneven`."""
+    """Numbers of rows. `dropped` is by reason, `rows` by split, `splits` by split and class (a row
+    of several classes counts for each of them, one of none for none); `duplicates` are the rows
+    that the layout keeps whose picture is the same as an earlier one's; `uneven` are the sentences
+    of `splits.uneven`."""
 
     published: int
     kept: int
     dropped: dict[str, int]
+    rows: dict[str, int]
     splits: dict[str, dict[str, int]]
     duplicates: int
     uneven: list[str]
@@ -57,6 +60,7 @@ def build(
     split: Split,
     shards: Shards,
     limit: Limit,
+    multi: bool = False,
     dataset: str = "*",
 ) -> tuple[pd.DataFrame, Counts]:
     """The rows of data_file.csv (as `table.read` returns them), and their counts.
@@ -66,13 +70,16 @@ def build(
     `over_limit`, and those of `splits.follow_published`. `split.seed` draws every shuffle. A sample
     without a group gets one from its picture's content, so copies of a picture share it.
 
+    multi: whether a label holds any number of classes (see `label_sets.names`).
+
     Raises GraftError for unusable archives or splits, and if no sample is left, or samples of one
-    class only.
+    class only (with `multi`: of none).
     """
+    of_classes = by_class if multi else pd.DataFrame.copy
     rows, seed = _located(candidates, archives, dataset), split.seed
     kept = _kept(rows, dataset)
     duplicates = len(kept) - kept["content"].nunique()
-    _check(kept, dataset)
+    _check(kept, dataset, multi=multi)
     published = sorted(set(kept["split"]) - {""})
     rows.loc[kept.index, "split"], rows.loc[kept.index, "drop_reason"] = follow_published(kept)
     fractions = split.model_dump(exclude={"seed"})
@@ -80,24 +87,42 @@ def build(
     rows.loc[kept.index, "drop_reason"] = repeats(kept)
     kept = kept[rows.loc[kept.index, "drop_reason"] == ""]
     check_splits(kept, dataset=dataset)
-    check_training(kept, dataset=dataset)
-    uneven_classes = [] if published else uneven(kept, fractions)
+    check_training(of_classes(kept), dataset=dataset)
+    uneven_classes = [] if published else uneven(of_classes(kept), fractions)
     limits = limit.model_dump(exclude_none=True)
-    keep = within_limit(kept, limit=limits, seed=seed, dataset=dataset)
+    keep = within_limit(kept, limit=limits, seed=seed, multi=multi, dataset=dataset)
     rows.loc[kept.index[~keep], "drop_reason"] = "over_limit"
     kept = kept[keep]
-    check_training(kept, dataset=dataset)
+    check_training(of_classes(kept), dataset=dataset)
     shard = assign_shards(kept, shards=shards.model_dump(), seed=seed, dataset=dataset)
     kept = _shuffled(kept.assign(shard=shard), seed)
-    labels = set(kept["label"])
-    if len(labels) < 2:
+    labels = set(of_classes(kept)["label"])
+    if multi and not labels:
+        raise GraftError(
+            f"datasets.{dataset}: none of the remaining samples is of a class. Correct "
+            f"datasets.{dataset}.classes, label or files."
+        )
+    if len(labels) < 2 and not multi:
         raise GraftError(
             f"datasets.{dataset}: all remaining samples are of the class {labels.pop()!r}. Correct "
             f"datasets.{dataset}.classes, label or files."
         )
     dropped = rows[rows["drop_reason"] != ""].assign(split="", shard=-1)
     frame = pd.concat([kept, dropped], ignore_index=True)[list(TYPES)].astype(TYPES)
-    return frame, _counts(kept, dropped, duplicates, uneven_classes)
+    counts = Counter(kept["split"])
+    listed = Counter(zip(*(of_classes(kept)[key] for key in ("split", "label")), strict=True))
+    return frame, {
+        "published": len(frame),
+        "kept": len(kept),
+        "dropped": dict(sorted(Counter(dropped["drop_reason"]).items())),
+        "rows": {split: counts[split] for split in SPLITS},
+        "splits": {
+            split: {label: n for (where, label), n in sorted(listed.items()) if where == split}
+            for split in SPLITS
+        },
+        "duplicates": duplicates,
+        "uneven": uneven_classes,
+    }
 
 
 def _located(
@@ -171,9 +196,9 @@ def _kept(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return kept
 
 
-def _check(kept: pd.DataFrame, dataset: str) -> None:
+def _check(kept: pd.DataFrame, dataset: str, *, multi: bool) -> None:
     """Raise GraftError for what a layout may not yield."""
-    for member in kept["member"][kept["label"] == ""]:
+    for member in kept["member"][(kept["label"] == "") & (not multi)]:
         raise GraftError(
             f"{member}: it has no drop reason, and no label. Correct the layout of "
             f"datasets.{dataset}."
@@ -194,20 +219,3 @@ def _shuffled(kept: pd.DataFrame, seed: int) -> pd.DataFrame:
         for split, shard, identity in zip(*columns, strict=True)
     ]
     return kept.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
-
-
-def _counts(
-    kept: pd.DataFrame, dropped: pd.DataFrame, duplicates: int, uneven_classes: list[str]
-) -> Counts:
-    labels = Counter(zip(kept["split"], kept["label"], strict=True))
-    return {
-        "published": len(kept) + len(dropped),
-        "kept": len(kept),
-        "dropped": dict(sorted(Counter(dropped["drop_reason"]).items())),
-        "splits": {
-            split: {label: n for (where, label), n in sorted(labels.items()) if where == split}
-            for split in SPLITS
-        },
-        "duplicates": duplicates,
-        "uneven": uneven_classes,
-    }

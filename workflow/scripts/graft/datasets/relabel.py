@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from graft.config.datasets import Classes
 from graft.core.errors import GraftError, nearest
+from graft.datasets.label_sets import joined, names
 from graft.datasets.table import Candidate
 
 REST = "rest"
@@ -11,7 +12,7 @@ REST = "rest"
 
 
 def relabel(
-    candidates: Iterable[Candidate], classes: Classes, *, dataset: str = "*"
+    candidates: Iterable[Candidate], classes: Classes, *, multi: bool = False, dataset: str = "*"
 ) -> Iterator[Candidate]:
     """The same candidates in their order, with other labels.
 
@@ -19,11 +20,18 @@ def relabel(
     `only` is given, rows of other classes are dropped (`other_class`, unless there is a reason
     already). Then every class but `one_vs_rest`, if that is given, becomes REST.
 
+    With `multi` a label holds any number of classes (see `label_sets`). They are renamed one by
+    one; of a row with other classes than those in `only` these are left, perhaps none.
+
     Raises GraftError, at the end of the candidates, for a name that is no class in its step. A
     class counts that has dropped rows only.
     """
     published: set[str] = set()
     for candidate in candidates:
+        if multi:
+            published.update(names(candidate.label))
+            yield candidate._replace(label=_of_several(candidate.label, classes))
+            continue
         published.update(filter(None, [candidate.label]))
         yield _relabelled(candidate, classes) if candidate.label else candidate
     key = f"datasets.{dataset}.classes"
@@ -45,8 +53,13 @@ def _relabelled(candidate: Candidate, classes: Classes) -> Candidate:
     return candidate._replace(label=label, drop_reason=reason)
 
 
-def _check(key: str, names: Iterable[str], classes: Collection[str]) -> None:
-    for name in names:
+def _of_several(label: str, classes: Classes) -> str:
+    renamed = [classes.rename.get(name, name) for name in names(label)]
+    return joined(name for name in renamed if classes.only is None or name in classes.only)
+
+
+def _check(key: str, named: Iterable[str], classes: Collection[str]) -> None:
+    for name in named:
         if name not in classes:
             hint = nearest(name, sorted(classes))
             raise GraftError(f"config: {key} names {name!r}, which is no class there. {hint}")

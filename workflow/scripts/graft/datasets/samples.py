@@ -31,10 +31,9 @@ def samples(settings: StructureSettings, archives: Mapping[str, Path]) -> Iterat
     the set they come from in front. Raises what the layout and `relabel` raise.
     """
     members = chain.from_iterable(
-        _of_member(name, member, archives, merged=settings.merged)
-        for name, member in settings.read.items()
+        _of_member(name, member, archives, settings) for name, member in settings.read.items()
     )
-    return relabel(members, settings.classes, dataset=settings.dataset)
+    return relabel(members, settings.classes, multi=settings.multi, dataset=settings.dataset)
 
 
 def read(settings: ReadSettings, archives: Mapping[str, Path]) -> Iterator[Candidate]:
@@ -51,10 +50,11 @@ def wrong_files(layout: str, reads: str, archives: Iterable[str]) -> GraftError:
 
 
 def _of_member(
-    name: str, member: ReadSettings, archives: Mapping[str, Path], *, merged: bool
+    name: str, member: ReadSettings, archives: Mapping[str, Path], settings: StructureSettings
 ) -> Iterator[Candidate]:
-    prefix = f"{name}/" if merged else ""
+    prefix = f"{name}/" if settings.merged else ""
     own = {key.removeprefix(prefix): archives[key] for key in archives if key.startswith(prefix)}
-    for candidate in relabel(read(member, own), member.classes, dataset=name):
+    found = relabel(read(member, own), member.classes, multi=settings.multi, dataset=name)
+    for candidate in found:
         group = prefix + candidate.group if candidate.group else ""
         yield candidate._replace(archive=prefix + candidate.archive, group=group)

@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from graft.core.errors import GraftError
+from graft.datasets.label_sets import names
 
 SPLITS = ("train", "val", "test")
 K = TypeVar("K")
@@ -175,26 +176,55 @@ def nested_order(labels: Sequence[Any], ids: Sequence[str], seed: int) -> np.nda
     return np.array([row for *_, row in sorted(turns)], dtype=np.int64)
 
 
+def covering_order(labels: np.ndarray, ids: Sequence[str], seed: int) -> np.ndarray:
+    """As `nested_order`, of samples that may have several classes or none: bool labels (n, K).
+
+    First come, the rarest class first, a sample of each class that those before lack; then all
+    others. Chance alone decides among them, drawn by `seed`.
+    """
+    drawn = sorted(range(len(ids)), key=lambda row: shuffle_key("limit", seed, ids[row]))
+    order = dict[int, None]()
+    for one in np.argsort(labels.sum(axis=0), kind="stable"):
+        members = [row for row in drawn if labels[row, one]]
+        if members and not any(labels[row, one] for row in order):
+            order[members[0]] = None
+    order |= dict.fromkeys(drawn)
+    return np.array(list(order), dtype=np.int64)
+
+
 def within_limit(
-    rows: pd.DataFrame, *, limit: Mapping[str, int], seed: int, dataset: str = "*"
+    rows: pd.DataFrame,
+    *,
+    limit: Mapping[str, int],
+    seed: int,
+    multi: bool = False,
+    dataset: str = "*",
 ) -> np.ndarray:
     """Which rows to keep so that each split in `limit` has at most so many, classes in proportion.
 
-    They are the first in their `nested_order`, so a smaller limit keeps some of the same rows.
-    Returns bool (n,). Raises GraftError for a training limit below the number of classes.
+    They are the first in their `nested_order`, or with `multi` in their `covering_order`, so a
+    smaller limit keeps some of the same rows. Returns bool (n,). Raises GraftError for a training
+    limit below the number of classes.
     """
     keep = np.ones(len(rows), dtype=bool)
     by_split = _positions(rows["split"].tolist())
     labels, ids = rows["label"].to_numpy(dtype=object), rows["sample_id"].to_numpy(dtype=object)
     for split, most in limit.items():
         members = np.array(by_split[split], dtype=np.int64)
-        classes = len(set(labels[members]))
+        sets = [set(names(label)) if multi else {label} for label in labels[members]]
+        known = sorted(set().union(*sets))
+        classes = len(known)
         if split == "train" and most < classes:
             raise GraftError(
                 f"config: datasets.{dataset}.limit.train is {most}, below the {classes} "
                 "classes, each of which needs a training sample. Raise it."
             )
-        order = nested_order(labels[members].tolist(), ids[members].tolist(), seed)
+        own = ids[members].tolist()
+        if multi:
+            table = np.array([[name in held for name in known] for held in sets], dtype=bool)
+            order = covering_order(table.reshape(len(sets), classes), own, seed)
+        else:
+            order = nested_order(labels[members].tolist(), own, seed)
         keep[members[order[most:]]] = False
     return keep
 

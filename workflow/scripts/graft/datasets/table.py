@@ -5,7 +5,8 @@ One row for each sample that the publisher lists:
     sample_id    16 hex digits, a digest of the picture's name (`sample_name`) and its bytes
     split        train, val or test; empty for a dropped row
     shard        number of the shard within the split, from 0; empty for a dropped row
-    label        the class
+    label        the class; where a picture may have several, their names, sorted and joined by
+                 "|", and empty for a picture of none
     group        the identity, or 16 hex digits of the picture's sha256: no group is in two splits
     archive      file name of the archive; in a merged set, after the name of its data set
     member       the picture's name in the archive
@@ -32,6 +33,7 @@ import pandas as pd
 from graft.core.errors import damaged
 from graft.core.files import atomic
 from graft.datasets import containers
+from graft.datasets.label_sets import by_class
 from graft.datasets.splits import SPLITS
 
 INTEGERS = ("shard", "offset", "size")
@@ -129,9 +131,13 @@ def kept(frame: pd.DataFrame, split: str, shard: int) -> pd.DataFrame:
     return frame[chosen].reset_index(drop=True)
 
 
-def classes(frame: pd.DataFrame) -> list[str]:
-    """The labels of the kept rows, sorted: a class's place in this list is its number."""
-    return sorted(set(frame.loc[frame["drop_reason"] == "", "label"]))
+def classes(frame: pd.DataFrame, *, multi: bool = False) -> list[str]:
+    """The classes of the kept rows, sorted: a class's place in this list is its number.
+
+    multi: whether a label holds any number of classes.
+    """
+    kept = frame[frame["drop_reason"] == ""]
+    return sorted(set((by_class(kept) if multi else kept)["label"]))
 
 
 def _quoted(cell: str) -> str:

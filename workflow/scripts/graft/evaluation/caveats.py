@@ -13,7 +13,7 @@ NAMED = 3
 
 def caveats(
     comparison: Mapping,
-    confusion: Sequence[Sequence[int]],
+    support: Sequence[int],
     classes: Sequence[str],
     *,
     val_rows: int,
@@ -23,9 +23,9 @@ def caveats(
     """Sentences on small test and validation sets, classes without a test sample, a single seed and
     wide intervals.
 
-    comparison: what `compare.compare` returns. confusion: test samples (K, K), true classes in
-    rows. val_rows: samples that epochs and rates were chosen by. target: False for a source task,
-    of which only what its model learnt matters, so that one seed and a wide interval are no news.
+    comparison: what `compare.compare` returns. support: test samples of each class. val_rows:
+    samples that epochs and rates were chosen by. target: False for a source task, of which only
+    what its model learnt matters, so that one seed and a wide interval are no news.
     """
     n = comparison["n_samples"]
     return [
@@ -33,7 +33,7 @@ def caveats(
         for sentence in (
             _few_test(n),
             _few_val(val_rows),
-            _without_test(np.asarray(confusion).sum(axis=1), classes),
+            _without_test(support, classes),
             _one_seed(comparison, seeds) if target else None,
             _wide(comparison) if target else None,
         )
@@ -61,7 +61,7 @@ def _few_val(n: int) -> str | None:
     )
 
 
-def _without_test(support: np.ndarray, classes: Sequence[str]) -> str | None:
+def _without_test(support: Sequence[int], classes: Sequence[str]) -> str | None:
     missing = [name for name, rows in zip(classes, support, strict=True) if not rows]
     if not missing:
         return None

@@ -16,11 +16,17 @@ import pandas as pd
 from scipy import sparse
 
 from graft.core.errors import GraftError
+from graft.evaluation import average_precision, multilabel
 from graft.evaluation.bootstrap import chunk_sizes, percentile_interval, resample_weights
-from graft.evaluation.failure import Failure, baseline, failed_runs
+from graft.evaluation.failure import NAMES, Failure, baseline, failed_runs
 from graft.evaluation.predictions import Predictions, unpack_predictions
+from graft.images.packs import LEFT_OUT
 
 METRICS = ("accuracy", "balanced_accuracy")
+"""The metrics of one class per picture; for several see `multilabel.COMPARED`."""
+
+
+Aligned = Predictions | multilabel.Predictions
 
 Failures = Mapping[str, Mapping[int, Failure]]
 """Mode -> seed -> why that run failed; runs that did not fail are left out."""
@@ -38,7 +44,8 @@ def compare(
     """Compare every pair of modes on the test rows that they share.
 
     `predictions` is mode -> seed -> predictions table (see `predictions.unpack_predictions`);
-    `metric` is one of METRICS. A mode's figure is its mean over seeds. A failed run counts in the
+    `metric` is one of METRICS, or of `multilabel.COMPARED` for tables of several classes per
+    picture. A mode's figure is its mean over seeds. A failed run counts in the
     mean, but no pair with one has a verdict on which mode is better. Returns a JSON-safe dict:
 
     - `metric`, `n_samples`, `n_groups`, `level`, `seeds` (all of them, in order);
@@ -55,19 +62,17 @@ def compare(
     same test rows, labels, groups and classes.
     """
     failures = failures or {}
-    if metric not in METRICS:
-        raise GraftError(f"comparison: metric is {metric!r}; choose one of {', '.join(METRICS)}.")
+    known = alike(metric)
+    if metric not in known:
+        raise GraftError(f"comparison: metric is {metric!r}; choose one of {', '.join(known)}.")
     aligned, seeds = _align(predictions)
     modes = list(predictions)
     first = aligned[modes[0], next(iter(predictions[modes[0]]))]
     _, codes = np.unique(first.group, return_inverse=True)
     groups = int(codes.max()) + 1
 
-    # Accuracy is balanced accuracy with all rows in one class.
-    classes = first.true if metric == "balanced_accuracy" else np.zeros_like(first.true)
     runs = [(m, s) for m in modes for s in sorted(predictions[m])]
-    hits = np.array([aligned[run].true == aligned[run].predicted for run in runs])
-    tally = _Tally(hits, classes, codes)
+    tally = _tally([aligned[run] for run in runs], codes, metric)
     index = {s: position for position, s in enumerate(seeds)}
     ran = np.zeros((len(modes), len(seeds)), bool)
     for m, s in runs:
@@ -96,7 +101,7 @@ def compare(
     for position, mode in enumerate(modes):
         low, high = percentile_interval(drawn[position], level) or (None, None)
         values = {s: float(observed[runs.index((mode, s)), 0]) for s in sorted(predictions[mode])}
-        own = [aligned[mode, s].log_probabilities for s in values]
+        own = [aligned[mode, s].scores for s in values]
         # Runs that do not depend on the seed, such as probes, do not vary by it either.
         varies = any(not np.array_equal(own[0], other) for other in own[1:])
         spread = float(np.std(list(values.values()), ddof=1)) if varies else None
@@ -136,9 +141,23 @@ def compare(
             for mode in modes
             if failures.get(mode)
         },
-        "majority_baseline": baseline(metric, np.bincount(first.true)),
+        "majority_baseline": multilabel.baseline(first.true)
+        if isinstance(first, multilabel.Predictions)
+        else baseline(metric, np.bincount(first.true)),
         "pairs": pairs,
     }
+
+
+def alike(metric: str) -> tuple[str, ...]:
+    """The metrics that tables which have `metric` can be compared by."""
+    return multilabel.COMPARED if metric in multilabel.COMPARED else METRICS
+
+
+def unpack(frame: pd.DataFrame, name: str = "predictions.csv") -> Aligned:
+    """A predictions table of either kind as arrays; GraftError as its own `unpack_predictions`."""
+    if multilabel.is_table(frame):
+        return multilabel.unpack_predictions(frame, name)
+    return unpack_predictions(frame, name)
 
 
 def pairs_table(compared: dict) -> pd.DataFrame:
@@ -161,7 +180,7 @@ def verdict(
 
 def in_points(difference: float, interval: Sequence[float] | None, metric: str) -> str:
     """A difference of shares with its interval, such as "3.1 points [1.0, 5.2]"."""
-    unit = "points" if metric == "accuracy" else f"points of {metric.replace('_', ' ')}"
+    unit = "points" if metric == "accuracy" else f"points of {NAMES[metric]}"
     bounds = f" [{', '.join(map(_points, interval))}]" if interval is not None else ""
     return f"{_points(difference)} {unit}{bounds}"
 
@@ -187,6 +206,42 @@ def no_verdict(a: str, b: str, runs: Mapping[str, Mapping], failures: Failures) 
     if not clauses:
         return None
     return f"no verdict: {' and '.join(clauses)}; {' or '.join(dict.fromkeys(advice))}"
+
+
+def _tally(
+    runs: Sequence[Predictions | multilabel.Predictions], codes: np.ndarray, metric: str
+) -> "_Tally | _Rankings":
+    """What gives the metric of runs with the same rows; `codes` int (n,) are the rows' groups."""
+    ranked = [run for run in runs if isinstance(run, multilabel.Predictions)]
+    if ranked:
+        return _Rankings(ranked, codes, metric)
+    single = [run for run in runs if isinstance(run, Predictions)]
+    # Accuracy is balanced accuracy with all rows in one class.
+    true = single[0].true
+    classes = true if metric == "balanced_accuracy" else np.zeros_like(true)
+    return _Tally(np.array([run.true == run.predicted for run in single]), classes, codes)
+
+
+class _Rankings:
+    """Scores by which rows are ranked for each class, ready to be weighted by group."""
+
+    def __init__(self, runs: Sequence[multilabel.Predictions], groups: np.ndarray, metric: str):
+        self._runs, self._groups, self._metric = runs, groups, metric
+        self.rows = len(groups)
+
+    def metric(self, weights: np.ndarray) -> np.ndarray:
+        """The mean average precision: (groups, R) weights -> float (runs, R)."""
+        of_rows = weights[self._groups]
+        return np.array(
+            [
+                average_precision.mean(
+                    average_precision.of_classes(
+                        self._metric, run.scores, run.true, of_rows, left_out=LEFT_OUT
+                    )
+                )
+                for run in self._runs
+            ]
+        )
 
 
 class _Tally:
@@ -239,25 +294,18 @@ def _seed_weights(rng: np.random.Generator, ran: np.ndarray, resamples: int) -> 
 
 def _align(
     predictions: Mapping[str, Mapping[int, pd.DataFrame]],
-) -> tuple[dict[tuple[str, int], Predictions], list[int]]:
+) -> tuple[dict[tuple[str, int], Aligned], list[int]]:
     """Every run's predictions in the order of sample_id, checked to be of the same rows; and
     all seeds, sorted."""
     if not predictions or not all(predictions.values()):
         raise GraftError("comparison: a mode has no predictions; train and evaluate it first.")
     seeds = sorted({s for tables in predictions.values() for s in tables})
-    aligned: dict[tuple[str, int], Predictions] = {}
+    aligned: dict[tuple[str, int], Aligned] = {}
     reference = None
     for mode, tables in predictions.items():
         for s, frame in tables.items():
             name = f"comparison: the predictions of mode {mode!r}, seed {s}"
-            run = unpack_predictions(frame, name)
-            order = np.argsort(run.sample_id)
-            run = run._replace(
-                sample_id=run.sample_id[order],
-                group=run.group[order],
-                true=run.true[order],
-                log_probabilities=run.log_probabilities[order],
-            )
+            run = unpack(frame, name).ordered()
             if reference is None:
                 reference, first = run, f"mode {mode!r}, seed {s}"
             _check_same(run, reference, name, first)
@@ -265,7 +313,7 @@ def _align(
     return aligned, seeds
 
 
-def _check_same(run: Predictions, reference: Predictions, name: str, first: str) -> None:
+def _check_same(run: Aligned, reference: Aligned, name: str, first: str) -> None:
     advice = "evaluate both again on the same test split."
     extra = np.setdiff1d(run.sample_id, reference.sample_id)
     lacking = np.setdiff1d(reference.sample_id, run.sample_id)
@@ -278,7 +326,7 @@ def _check_same(run: Predictions, reference: Predictions, name: str, first: str)
     if run.classes != reference.classes:
         raise GraftError(f"{name} have other classes than those of {first}; {advice}")
     for column, differs in {
-        "true": run.true != reference.true,
+        "true": (run.true != reference.true).reshape(len(run.true), -1).any(axis=1),
         "group": run.group != reference.group,
     }.items():
         if differs.any():

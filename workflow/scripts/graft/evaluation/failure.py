@@ -35,11 +35,11 @@ def failure(
 ) -> Failure | None:
     """Why a run failed, or None if it did not.
 
-    `metrics` is what `metrics.classification_metrics` returns for the test rows, `metric` one of
-    BASELINES. `history` has a row per epoch with `epoch`, `train_loss` and `val_accuracy`; epoch 0,
-    if there is one, is the network before its first update. `best_epoch` is the epoch that is the
-    model, `select` the validation metric it was chosen by, and `val_rows` the number of validation
-    rows. A run failed if, in this order,
+    `metrics` is what `evaluate.measure` returns for the test rows, `metric` one of BASELINES.
+    `history` has a row per epoch with `epoch`, `train_loss` and `val_accuracy`; epoch 0, if there
+    is one, is the network before its first update. `best_epoch` is the epoch that is the model,
+    `select` the validation metric it was chosen by, and `val_rows` the number of validation rows. A
+    run failed if, in this order,
 
     - a training or validation loss is not finite;
     - on test rows of two true classes or more, all predictions are of one class, or `metric` is not
@@ -53,17 +53,14 @@ def failure(
     """
     if (epoch := diverged_at(history)) is not None:
         return Failure(f"diverged at epoch {epoch}", _LOWER)
-    matrix = np.asarray(metrics["confusion_matrix"])
     if is_judged(metrics):
-        answered = np.flatnonzero(matrix.sum(axis=0))
-        if len(answered) == 1:
-            name = metrics["classes"][answered[0]]
+        if (name := _constant(metrics)) is not None:
             return Failure(f"constant predictions, all {name!r}", _OTHER if probe else _LOWER)
         judged = judged_by(metric, rebalanced=rebalanced)
-        value, base = metrics[judged], baseline(judged, matrix.sum(axis=1))
+        value, base = metrics[judged], _baseline(judged, metrics)
         if value <= base + _TOLERANCE:
             reason = (
-                f"test {judged.replace('_', ' ')} {_percent(value)}, not above the "
+                f"test {NAMES[judged]} {_percent(value)}, not above the "
                 f"{_percent(base)} of {BASELINES[judged]}"
             )
             return Failure(reason, _OTHER if probe else "change train.lr or raise train.epochs")
@@ -78,12 +75,23 @@ def failure(
 BASELINES = {
     "accuracy": "the commonest class",
     "balanced_accuracy": "guessing",
+    "mean_ap": "a random ranking",
+    "mean_ap_11": "a random ranking",
 }
 """What reaches the `baseline` of each metric that runs are judged by, in words."""
 
 
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "mean_ap": "mAP",
+    "mean_ap_11": "11-point mAP",
+}
+"""The same metrics in words."""
+
+
 def baseline(metric: str, support: ArrayLike) -> float:
-    """What `metric`, one of BASELINES, reaches without looking at a picture.
+    """What `metric`, one of BASELINES of one class per picture, reaches without looking at it.
 
     `support` (K,) are the test rows of each class. It is the share of the commonest class for the
     accuracy, and 1 / (number of classes that occur) for the balanced accuracy.
@@ -98,6 +106,27 @@ def baseline(metric: str, support: ArrayLike) -> float:
     return 1 / np.count_nonzero(support)
 
 
+def supports(metrics: Mapping) -> list[int]:
+    """The test rows of each class, of what `evaluate.measure` returned."""
+    if "per_class" in metrics:
+        return [of_class["positives"] for of_class in metrics["per_class"].values()]
+    return np.sum(metrics["confusion_matrix"], axis=1).tolist()
+
+
+def _constant(metrics: Mapping) -> str | None:
+    """The class that all predictions are of, if there is one; of several classes there is none."""
+    if "per_class" in metrics:
+        return None
+    answered = np.flatnonzero(np.sum(metrics["confusion_matrix"], axis=0))
+    return metrics["classes"][answered[0]] if len(answered) == 1 else None
+
+
+def _baseline(metric: str, metrics: Mapping) -> float:
+    if "per_class" in metrics:
+        return float(metrics["majority_baseline"])
+    return baseline(metric, supports(metrics))
+
+
 def judged_by(metric: str, *, rebalanced: bool) -> str:
     """The metric that decides whether a run failed (see `failure`)."""
     return "balanced_accuracy" if rebalanced and metric == "accuracy" else metric
@@ -109,8 +138,11 @@ def failed_runs(failed: int, total: int) -> str:
 
 
 def is_judged(metrics: Mapping) -> bool:
-    """Whether the test rows are of two classes or more: of one class, every answer may be right."""
-    return bool(np.count_nonzero(np.sum(metrics["confusion_matrix"], axis=1)) > 1)
+    """Whether the test rows are of two classes or more: of one class, every answer may be right. Of
+    several classes per picture, whether the metric is defined."""
+    if "per_class" in metrics:
+        return metrics["mean_ap"] is not None
+    return bool(np.count_nonzero(supports(metrics)) > 1)
 
 
 def diverged_at(history: pd.DataFrame) -> int | None:

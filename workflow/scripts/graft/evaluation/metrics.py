@@ -268,7 +268,10 @@ def bootstrap_intervals(
 
 
 def scaled(run: Mapping) -> dict[str, float | None]:
-    """The `temperature` of what `measure` returned, and each of SCALED."""
+    """The `temperature` of what `measure` returned, and each of SCALED; {} of several classes per
+    picture, which have no temperature."""
+    if "temperature" not in run:
+        return {}
     at = run["temperature"]
     return {"temperature": at["value"], **{name: at[raw] for name, raw in SCALED.items()}}
 
@@ -278,10 +281,11 @@ def over_seeds(
 ) -> dict[str, dict[str, float | None]]:
     """Mean and standard deviation (ddof = 1; None for one seed) of metrics over runs.
 
-    Runs whose value is None are left out; with no value at all the mean is None too.
+    Runs whose value is None are left out; with no value at all the mean is None too. `names` that
+    no run has are left out.
     """
     summary = {}
-    for name in names:
+    for name in (name for name in names if any(name in run for run in metrics)):
         values = [run[name] for run in metrics if run.get(name) is not None]
         summary[name] = {
             "mean": float(np.mean(values)) if values else None,

@@ -40,6 +40,22 @@ class Predictions(NamedTuple):
         return np.exp(self.log_probabilities)
 
     @property
+    def scores(self) -> np.ndarray:
+        """What tells rows apart, float64 (n, K)."""
+        return self.log_probabilities
+
+    def ordered(self) -> "Predictions":
+        """The same rows in the order of `sample_id`."""
+        order = np.argsort(self.sample_id)
+        return Predictions(
+            self.sample_id[order],
+            self.group[order],
+            self.true[order],
+            self.log_probabilities[order],
+            self.classes,
+        )
+
+    @property
     def predicted(self) -> np.ndarray:
         """int64 (n,), the most confident class, index into `classes`."""
         return self.log_probabilities.argmax(axis=1)
@@ -84,22 +100,17 @@ def write_predictions(path: str | os.PathLike, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
-def write_inference(path: str | os.PathLike, frame: pd.DataFrame) -> None:
-    """Write a predictions table as Intel's neon course does, whole or not at all.
-
-    One line a row, in the table's order: `[0.250000, 0.750000], 1`, the confidences in class
-    order and the index of the true class. Raises GraftError as `unpack_predictions` does.
-    """
-    rows = unpack_predictions(frame)
+def inference(rows: Predictions) -> str:
+    """A line a row, in the table's order: `[0.250000, 0.750000], 1`, the confidences in class order
+    and the index of the true class."""
     form = f"[{', '.join(['%.6f'] * len(rows.classes))}], %d\n"
-    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        lines = zip(rows.confidences, rows.true, strict=True)
-        file.writelines(form % (*confidences, true) for confidences, true in lines)
+    lines = zip(rows.confidences, rows.true, strict=True)
+    return "".join(form % (*confidences, true) for confidences, true in lines)
 
 
 def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions.csv; names stay text, so a class may be called "01" or "None"."""
-    text = dict.fromkeys(("sample_id", "group", "true", "predicted"), str)
+    text = dict.fromkeys(("sample_id", "group", "true", "predicted", "left_out"), str)
     try:
         return pd.read_csv(path, dtype=text, keep_default_na=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -94,11 +94,12 @@ def collapse_warning(metrics: Mapping, history: pd.DataFrame, *, metric: str) ->
 
     The conditions on `metric` and accuracy leave out runs that are merely overconfident or
     overfitted. Training accuracy may be of rebalanced rows, so no share of the test rows is its
-    baseline. Test rows of one class give no sentence.
+    baseline. Test rows of one class give no sentence, nor do several classes per picture, whose
+    sigmoids saturate one by one.
     """
-    if not failure.is_judged(metrics):
+    if "per_class" in metrics or not failure.is_judged(metrics):
         return None
-    support = np.sum(metrics["confusion_matrix"], axis=1)
+    support = failure.supports(metrics)
     if metrics[metric] >= _half_way(failure.baseline(metric, support)):
         return None
     trained = history[history["epoch"] > 0]

@@ -10,14 +10,15 @@ import numpy as np
 from graft.core import hdf5
 from graft.core.errors import damaged
 from graft.core.files import JsonValue
+from graft.datasets.label_sets import names
 from graft.images.align import shrink
-from graft.images.packs import write_labels
+from graft.images.packs import class_counts, write_labels
 
 CHUNK = 256
 
 
 class Counts(TypedDict):
-    """Numbers of pictures, in all and by class."""
+    """Numbers of pictures, in all and by class (one of several classes counts for each)."""
 
     rows: int
     classes: dict[str, int]
@@ -29,24 +30,27 @@ def write(
     *,
     packed_size: int,
     classes: Sequence[str],
+    multi: bool = False,
     grayscale: bool = False,
     equalize: bool = False,
     recipe: JsonValue,
 ) -> Counts:
     """Write the pack of a part's crops; each picture is prepared by `prepare`.
 
+    multi: whether a label holds any number of classes (see `label_sets`).
+
     Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
     """
-    codes = {label: code for code, label in enumerate(classes)}
     with hdf5.open(crops, "crop") as source:
         pictures = hdf5.memmap(source["images"], "crop")
-        names = hdf5.read_strings(source, "label").tolist()
+        listed = hdf5.read_strings(source, "label").tolist()
         sample_ids = hdf5.read_strings(source, "sample_id").tolist()
         groups = hdf5.read_strings(source, "group").tolist()
-    if unknown := sorted(set(names) - set(codes)):
-        problem = f"the label {unknown[0]!r} is none of the {len(codes)} classes in data_file.csv"
+    named = [names(label) if multi else [label] for label in listed]
+    if unknown := sorted({name for held in named for name in held} - set(classes)):
+        problem = f"the label {unknown[0]!r} is none of the {len(classes)} classes in data_file.csv"
         raise damaged(crops, problem, "structure")
-    labels = np.array([codes[name] for name in names], np.int64)
+    labels = encode(named, classes, multi=multi)
     shape = (len(pictures), packed_size, packed_size, 1 if grayscale else 3)
     with hdf5.create(destination, recipe) as file:
         images = hdf5.contiguous(file, "images", shape, np.uint8)
@@ -57,8 +61,20 @@ def write(
             ]
             images[start : start + CHUNK] = np.stack(chunk)
         write_labels(file, labels, sample_ids, groups, classes)
-    counts = np.bincount(labels, minlength=len(classes)).tolist()
-    return {"rows": len(labels), "classes": dict(zip(classes, counts, strict=True))}
+    counts = {name: int(n) for name, n in zip(classes, class_counts(labels, classes), strict=True)}
+    return {"rows": len(labels), "classes": counts}
+
+
+def encode(named: Sequence[Sequence[str]], classes: Sequence[str], *, multi: bool) -> np.ndarray:
+    """Labels as a pack holds them, from the names of each picture's classes, which are in
+    `classes`; without `multi` each picture has one."""
+    codes = {label: code for code, label in enumerate(classes)}
+    if not multi:
+        return np.array([codes[name] for (name,) in named], np.int64)
+    labels = np.zeros((len(named), len(classes)), np.uint8)
+    for row, held in enumerate(named):
+        labels[row, [codes[name] for name in held]] = 1
+    return labels
 
 
 def prepare(

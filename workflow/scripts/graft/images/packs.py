@@ -1,9 +1,11 @@
 """Packs: model-ready pictures with encoded labels, one file per part.
 
-A pack holds `images` uint8 (n, height, width, channels), contiguous; `labels` int64 (n,), positions
-in the attribute `classes` (a JSON list); `sample_id` and `group` (n,), fixed-length UTF-8; and the
-attributes `recipe` and `graft_version`. A file of features has `features` float16 (n, views, ...)
-instead of `images`, and is read by the same classes.
+A pack holds `images` uint8 (n, height, width, channels), contiguous; `labels`; `sample_id` and
+`group` (n,), fixed-length UTF-8; and the attributes `recipe`, `graft_version` and `classes`, a JSON
+list. Labels are int64 (n,), positions in `classes`, or where a picture may have several uint8 (n,
+classes): 1 of that class, 0 not, LEFT_OUT neither to be learnt from nor to be counted. A file of
+features has `features` float16 (n, views, ...) instead of `images`, and is read by the same
+classes.
 """
 
 import copy
@@ -17,12 +19,15 @@ import numpy as np
 from graft.core import hdf5
 from graft.core.errors import GraftError, damaged
 
+LEFT_OUT = 2
+"""The label of a picture that shows only objects of a class that its publisher calls difficult."""
+
 
 class Pack:
     """A pack or a file of features, read through a memory map.
 
     array: the images uint8 (n, h, w, c) or features float16 (n, views, ...), read only.
-    labels: int64 (n,). sample_ids, groups: unicode (n,). classes: list of str.
+    labels: as above. sample_ids, groups: unicode (n,). classes: list of str.
 
     Can be pickled: another process maps the file again. Raises GraftError for a file that is
     missing, damaged or not a pack.
@@ -37,8 +42,10 @@ class Pack:
             self.groups = hdf5.read_strings(file, "group")
             self.classes: list[str] = list(json.loads(file.attrs["classes"]))
         lengths = {len(self.array), len(self.labels), len(self.sample_ids), len(self.groups)}
-        known = (self.labels >= 0) & (self.labels < len(self.classes))
-        if len(lengths) > 1 or not known.all():
+        multi = self.labels.ndim == 2
+        known = (self.labels >= 0) & (self.labels <= (LEFT_OUT if multi else len(self.classes) - 1))
+        shaped = self.labels.shape[1:] == ((len(self.classes),) if multi else ())
+        if len(lengths) > 1 or not shaped or not known.all():
             raise damaged(path, "its labels do not match its samples or classes", "pack")
 
     def __len__(self) -> int:
@@ -122,6 +129,13 @@ def open_parts(paths: Sequence[str | Path]) -> Packs:
     return Packs([Pack(path) for path in paths])
 
 
+def class_counts(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """How many samples are of each class: int64 (classes,)."""
+    if labels.ndim == 2:
+        return (labels == 1).sum(axis=0)
+    return np.bincount(labels, minlength=len(classes))
+
+
 def write_labels(
     file: h5py.File,
     labels: np.ndarray,
@@ -130,7 +144,7 @@ def write_labels(
     classes: Sequence[str],
 ) -> None:
     """Write what packs and files of features have in common."""
-    hdf5.write(file, "labels", np.asarray(labels, np.int64))
+    hdf5.write(file, "labels", np.asarray(labels))
     hdf5.write_strings(file, "sample_id", sample_ids)
     hdf5.write_strings(file, "group", groups)
     file.attrs["classes"] = json.dumps(list(classes))

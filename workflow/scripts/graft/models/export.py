@@ -3,7 +3,8 @@
 The graph takes `pictures` float32 (n, 3, s, s), RGB, values 0 to 255, prepared as a pack holds
 them (one grey channel three times) and of the side s that the backbone receives; the input
 transform's scale, mean, standard deviation and order of channels are part of it. It gives
-`logits` and `probabilities`, float32 (n, classes). Its metadata hold the `classes` in their order
+`logits` and `probabilities`, float32 (n, classes): their softmax, or where a picture may have
+several classes their sigmoid. Its metadata hold the `classes` in their order
 (a JSON list) and, under `graft`, the description of the model.
 
 Not part of it is what makes a photograph such a picture: detecting and aligning the face, and,
@@ -22,7 +23,6 @@ import onnxruntime
 import torch
 from torch import nn
 
-from graft.config.models import Transform
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
 from graft.core.version import VERSION
@@ -47,13 +47,14 @@ CHECKED = 4
 class Pictures(nn.Module):
     """A network from pictures float32 (n, 3, s, s), RGB 0 to 255, to (logits, probabilities)."""
 
-    def __init__(self, network: Network, transform: Transform):
+    def __init__(self, network: Network, description: ModelDescription):
         super().__init__()
-        self.network, self.transform = network, transform
+        self.network, self.transform = network, description.backbone.transform
+        self.confidences = description.confidences
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.network.whole(transforms.normalise(pictures, self.transform))
-        return logits, logits.softmax(1)
+        return logits, self.confidences(logits)
 
 
 def write(model: Path, destination: Path) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def write(model: Path, destination: Path) -> dict[str, Any]:
     """
     network, description = model_file.load_network(model)
     network.head = folded(network.head)
-    module = Pictures(network, description.backbone.transform).eval()
+    module = Pictures(network, description).eval()
     graph = convert(module, description)
     checked = check(graph, module, description.input_size)
     with atomic(destination) as temporary:

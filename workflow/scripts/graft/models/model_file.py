@@ -40,10 +40,17 @@ class ModelDescription:
     classes: list[str]
     input_size: int
     preparation: Preparation
+    multilabel: bool = False
+    """Whether a picture may have several classes, or none."""
+
+    def confidences(self, logits: torch.Tensor) -> torch.Tensor:
+        """Probabilities (n, classes) of logits: those of a row sum to 1, or with `multilabel` each
+        is of its class alone."""
+        return logits.sigmoid() if self.multilabel else logits.softmax(1)
 
     def to_json(self) -> dict[str, Any]:
         crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
-        pack = self.preparation.pack.model_dump(mode="json")
+        pack = self.preparation.pack.model_dump(mode="json", exclude={"multi"})
         crop["size"], pack["image_size"] = crop.pop("crop_size"), pack.pop("packed_size")
         return {
             **backbone_to_json(self.backbone),
@@ -53,6 +60,7 @@ class ModelDescription:
             "classes": self.classes,
             "image_size": self.input_size,
             "preparation": {**crop, **pack},
+            **({"multilabel": True} if self.multilabel else {}),
         }
 
     @classmethod
@@ -61,6 +69,7 @@ class ModelDescription:
         given = values["preparation"]
         crop = {key: given.get(key) for key in ("crop", "detector", "device", "reproducible")}
         pack = {key: given[key] for key in ("grayscale", "equalize")}
+        multilabel = values.get("multilabel", False)
         return cls(
             backbone=backbone_from_json(values),
             cut=values["cut"],
@@ -70,8 +79,9 @@ class ModelDescription:
             input_size=values["image_size"],
             preparation=Preparation(
                 crop=CropSettings(crop_size=given["size"], **crop),
-                pack=PackSettings(packed_size=given["image_size"], **pack),
+                pack=PackSettings(packed_size=given["image_size"], multi=multilabel, **pack),
             ),
+            multilabel=multilabel,
         )
 
 

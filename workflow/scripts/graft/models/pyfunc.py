@@ -39,7 +39,8 @@ class Predictor:
         self, model_input: "np.ndarray", params: dict[str, Any] | None = None
     ) -> "pd.DataFrame":
         """Probabilities float64 (n, classes), named by class, of pictures uint8 (n, side, side,
-        channels) as a pack holds them: RGB, or one grey channel."""
+        channels) as a pack holds them: RGB, or one grey channel. Those of a row sum to 1, unless a
+        picture may have several classes."""
         import numpy as np  # noqa: PLC0415
         import pandas as pd  # noqa: PLC0415
         import torch  # noqa: PLC0415
@@ -52,5 +53,5 @@ class Predictor:
                 pictures = torch.from_numpy(np.array(model_input[start : start + BATCH]))
                 inputs = to_input(pictures.to(self._device), self.description.backbone.transform)
                 logits = self._network.whole(inputs)
-                parts.append(logits.double().softmax(1).cpu().numpy())
+                parts.append(self.description.confidences(logits.double()).cpu().numpy())
         return pd.DataFrame(np.concatenate(parts), columns=self.description.classes)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graft.evaluation.failure import BASELINES, failed_runs
+from graft.evaluation.failure import BASELINES, NAMES, failed_runs
 from graft.reporting.figures.style import in_order, mode_colour
 
 MARGIN = 4.0
@@ -75,7 +75,7 @@ def estimates(compared: Mapping[str, Any]) -> dict[str, Any]:
         shown += [value for value in ends if value is not None]
     scale = axis(shown, lambda share: f"{100 * share:.4g}")
     return {
-        "metric": compared["metric"].replace("_", " "),
+        "metric": NAMES[compared["metric"]],
         "level": f"{100 * compared['level']:.3g}",
         "ticks": scale.ticks,
         "baseline": Tick(
@@ -122,7 +122,7 @@ def curves(labels: Mapping[str, Any]) -> list[dict[str, Any]]:
     `x_ticks`, `y_ticks`, `baseline` (or None) and `lines`: `mode`, `colour`, `path` and `band` (SVG
     coordinates in a square of 100) and `dots` (`x`, `y`, `tip`, `failed`).
     """
-    metric, modes = labels["metric"].replace("_", " "), labels["modes"]
+    metric, modes = NAMES[labels["metric"]], labels["modes"]
     baseline = labels["majority_baseline"]
     shares = [baseline] + [
         value

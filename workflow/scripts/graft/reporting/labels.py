@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from graft.config.architectures import PROBES
-from graft.config.models import Evaluate
+from graft.config.plan import Comparison
 from graft.core.errors import GraftError
 from graft.evaluation import compare
 from graft.reporting.figures.style import in_order
@@ -22,7 +22,7 @@ FROZEN = (*PROBES, "feature_extraction")
 """Modes that differ only in how a head is found; sentences do not set them against one another."""
 
 
-def curve(results: Mapping[str, Results], settings: Evaluate) -> Record:
+def curve(results: Mapping[str, Results], settings: Comparison) -> Record:
     """The labels curve of an experiment, JSON-safe; `results` are those of its sizes and its own.
 
     Returns
@@ -43,7 +43,7 @@ def curve(results: Mapping[str, Results], settings: Evaluate) -> Record:
     *_, largest = by_rows
     first = compared[largest]
     if any(one["n_samples"] != first["n_samples"] for one in compared.values()):
-        raise GraftError("labels: the sizes have different test samples. Evaluate all again.")
+        raise GraftError("labels: the sizes have different test samples. Comparison all again.")
     modes = in_order(first["modes"])
     pairs: list[Record] = [
         {"a": a, "b": b, "sizes": [_signed(one, rows, a, b) for rows, one in compared.items()]}
@@ -141,7 +141,7 @@ def _train_rows(results: Results) -> int:
     return int(results.first_fit(results.modes[0])["samples"]["train"])
 
 
-def _compare(results: Results, settings: Evaluate) -> Record:
+def _compare(results: Results, settings: Comparison) -> Record:
     return compare.compare(
         results.tables(),
         failures=results.failures_by_mode(settings.metric),

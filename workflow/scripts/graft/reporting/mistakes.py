@@ -1,14 +1,17 @@
 """Mistakes: the test pictures that the modes' first seeds predict wrongly, with their pictures."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from graft.core.files import write_json
+from graft.evaluation import multilabel
 from graft.evaluation.predictions import PREFIX, read_predictions
-from graft.images.packs import open_parts
+from graft.images.packs import LEFT_OUT, open_parts
 from graft.reporting.contact_sheet import jpeg
 from graft.reporting.results import Results
 
@@ -19,11 +22,18 @@ MOST = 60
 def wrong_answers(results: Results) -> pd.DataFrame:
     """The mistakes of each mode's first seed, the most confident first within each mode.
 
-    Columns: `mode`, `sample_id`, `true`, `predicted`, `confidence` (0..1).
+    Columns: `mode`, `sample_id`, `true`, `predicted`, `confidence` (0..1). Of several classes per
+    picture the names of those that differ from the truth are given, and the confidence is that of
+    the score that is farthest on the wrong side of its threshold, as a sigmoid.
     """
     tables = []
     for mode in results.modes:
-        table = read_predictions(next(iter(results.of(mode, results.predictions).values())))
+        run = (mode, next(iter(results.of(mode, results.predictions))))
+        table = read_predictions(results.predictions[run])
+        if results.several:
+            wrong = _wrong_sets(table, results.metrics[run]["thresholds"]).assign(mode=mode)
+            tables.append(wrong.sort_values("confidence", ascending=False, kind="stable"))
+            continue
         answers = table[["sample_id", "true", "predicted"]].assign(
             mode=mode, confidence=table.filter(regex=f"^{PREFIX}").max(axis=1)
         )
@@ -31,6 +41,27 @@ def wrong_answers(results: Results) -> pd.DataFrame:
         tables.append(wrong.sort_values("confidence", ascending=False, kind="stable"))
     columns = ["mode", "sample_id", "true", "predicted", "confidence"]
     return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _wrong_sets(table: pd.DataFrame, thresholds: Sequence[float]) -> pd.DataFrame:
+    rows = multilabel.unpack_predictions(table)
+    margins = rows.scores - np.asarray(thresholds)
+    wrong = ((margins > 0) != (rows.true == 1)) & (rows.true != LEFT_OUT)
+    farthest = np.where(wrong, np.abs(margins), -np.inf).max(axis=1)
+    classes = np.asarray(rows.classes, object)
+    kept = np.flatnonzero(wrong.any(axis=1)).tolist()
+
+    def named(row: int, held: np.ndarray) -> str:
+        return ", ".join(classes[held & wrong[row]]) or "none"
+
+    return pd.DataFrame(
+        {
+            "sample_id": rows.sample_id[kept],
+            "true": [named(row, rows.true[row] == 1) for row in kept],
+            "predicted": [named(row, margins[row] > 0) for row in kept],
+            "confidence": expit(farthest[kept]),
+        }
+    )
 
 
 def write(results: Results, path: Path) -> None:

@@ -12,18 +12,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from graft.config.models import Evaluate
+from graft.config.plan import Comparison
 from graft.config.reports import OverviewSettings, ShownExperiment
 from graft.core.files import digest
 from graft.evaluation import compare
-from graft.evaluation.failure import Failure
+from graft.evaluation.failure import NAMES, Failure
 from graft.evaluation.metrics import over_seeds
-from graft.evaluation.predictions import unpack_predictions
 from graft.reporting import plots
 from graft.reporting.results import Record, Results
 
-METRICS = (*compare.METRICS, "macro_f1")
-"""The test metrics of an overview; those of `compare` have intervals."""
+UNCOMPARED = "macro_f1"
+"""The test metric of an overview beside those of `compare`: without an interval over seeds."""
 
 _NOT_COMPARED = ("mode", "threads")  # results do not depend on threads
 _ABSENT = "–"
@@ -39,8 +38,8 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
       digest that is equal where the test samples, their labels, groups and classes are;
     - `rows`: for each experiment and mode `experiment`, `mode`, `select` (the metric that chose its
       epochs), `val` (metric -> mean over seeds at the chosen epochs, None where not recorded),
-      `test`: for each of METRICS `mean`, `std`, `low`, `high` and `seeds`, as in `compare`; and
-      `failed`: seed as text -> reason, of the runs that failed;
+      `test`: for each of `shown_metrics` `mean`, `std`, `low`, `high` and `seeds`, as in
+      `compare`; and `failed`: seed as text -> reason, of the runs that failed;
     - `differences`: see `differences`;
     - `pairs`: those of `compare`, each with `best_on_val`: whether both are the best of their
       experiments on validation. All are of modes of one name, or have `best_on_val`;
@@ -52,7 +51,7 @@ def overview(results: Mapping[str, Results], settings: OverviewSettings) -> Reco
         own = results[spec.name]
         tables = own.tables()
         failures = own.failures_by_mode(metric)
-        compared = {m: _compare(tables, settings.evaluate, m) for m in compare.METRICS}
+        compared = {m: _compare(tables, settings.evaluate, m) for m in compare.alike(metric)}
         judged[spec.name] = replace(own, comparison=compared[metric])
         own_rows = [_row(spec.name, mode, own, compared, failures[mode]) for mode in own.modes]
         vals = {row["mode"]: row["val"][metric] for row in own_rows}
@@ -131,14 +130,14 @@ def table(overview: Record) -> pd.DataFrame:
                 "best_on_val": row["mode"] == spec["best_on_val"],
                 "n": spec["n_samples"],
                 "groups": spec["n_groups"],
-                "seeds": len(row["test"][METRICS[0]]["seeds"]),
+                "seeds": len(row["test"][overview["metric"]]["seeds"]),
                 "failed": len(row["failed"]),
                 "majority_baseline": spec["majority_baseline"],
                 "select": row["select"],
                 **{f"val_{name}": value for name, value in row["val"].items()},
                 **{
                     f"{name}_{key}".removesuffix("_mean"): row["test"][name][key]
-                    for name in METRICS
+                    for name in shown_metrics(overview["metric"])
                     for key in ("mean", "low", "high", "std")
                 },
                 "test_rows": spec["test_rows"],
@@ -148,6 +147,11 @@ def table(overview: Record) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shown_metrics(metric: str) -> tuple[str, ...]:
+    """The test metrics of an overview by `metric`."""
+    return (*compare.alike(metric), UNCOMPARED)
+
+
 def _settings(results: Results, mode: str) -> Record:
     settings: Record = results.first_fit(mode)["seal"]["recipe"]["settings"]
     return settings
@@ -155,7 +159,7 @@ def _settings(results: Results, mode: str) -> Record:
 
 def _compare(
     tables: dict[str, dict[int, pd.DataFrame]],
-    settings: Evaluate,
+    settings: Comparison,
     metric: str,
     failures: compare.Failures | None = None,
 ) -> Record:
@@ -171,17 +175,16 @@ def _row(
     failed: Mapping[int, Failure],
 ) -> Record:
     measured = results.of(mode, results.metrics)
-    test = {metric: compared[metric]["modes"][mode] for metric in compare.METRICS}
-    # The other metrics have intervals for each seed (metrics.json), but none over seeds.
-    for metric, summed in over_seeds(list(measured.values())).items():
-        if metric in METRICS and metric not in test:
-            seeds = {str(seed): run[metric] for seed, run in sorted(measured.items())}
-            test[metric] = {**summed, "low": None, "high": None, "seeds": seeds}
+    test = {metric: one["modes"][mode] for metric, one in compared.items()}
+    # It has intervals for each seed (metrics.json), but none over seeds.
+    summed = over_seeds(list(measured.values()), [UNCOMPARED])[UNCOMPARED]
+    seeds = {str(seed): run[UNCOMPARED] for seed, run in sorted(measured.items())}
+    test[UNCOMPARED] = {**summed, "low": None, "high": None, "seeds": seeds}
     return {
         "experiment": name,
         "mode": mode,
         "select": results.first_fit(mode)["select"],
-        "val": {metric: _val(results, mode, metric) for metric in compare.METRICS},
+        "val": {metric: _val(results, mode, metric) for metric in compared},
         "test": test,
         "failed": {str(seed): why.reason for seed, why in sorted(failed.items())},
     }
@@ -199,14 +202,13 @@ def _val(results: Results, mode: str, metric: str) -> float | None:
 
 
 def _test_rows(frame: pd.DataFrame) -> str:
-    rows = unpack_predictions(frame)
-    order = np.argsort(rows.sample_id)
+    rows = compare.unpack(frame).ordered()
     columns = (rows.sample_id, rows.group, rows.true)
-    return digest([rows.classes, *(column[order].tolist() for column in columns)])[:16]
+    return digest([rows.classes, *(column.tolist() for column in columns)])[:16]
 
 
 def _pairs(
-    results: Mapping[str, Results], experiments: Sequence[Record], settings: Evaluate
+    results: Mapping[str, Results], experiments: Sequence[Record], settings: Comparison
 ) -> list[Record]:
     """Paired differences between experiments with the same test samples."""
     best = {spec["name"]: spec["best_on_val"] for spec in experiments}
@@ -240,7 +242,7 @@ def _notes(alike: Sequence[Sequence[Record]], metric: str) -> list[str]:
     elif len(alike[0]) > 1:
         notes = [f"All experiments have the same test samples: {sets}."]
     best = _listed(f"{spec['best_on_val']} in {spec['name']}" for group in alike for spec in group)
-    return [*notes, f"Best on validation, by {metric.replace('_', ' ')}: {best}."]
+    return [*notes, f"Best on validation, by {NAMES[metric]}: {best}."]
 
 
 def _listed(names: Iterable[str]) -> str:

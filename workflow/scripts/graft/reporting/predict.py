@@ -64,7 +64,7 @@ class Model:
         with torch.autocast(self._device, torch.bfloat16, enabled=self._precision == "bf16"):
             inputs = to_input(images.to(self._device), self.description.backbone.transform)
             logits = self._network.whole(inputs)
-        return logits.double().softmax(1).cpu().numpy()
+        return self.description.confidences(logits.double()).cpu().numpy()
 
 
 def predict(

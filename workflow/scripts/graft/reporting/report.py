@@ -21,7 +21,7 @@ from graft.config.reports import ReportedExperiment, ReportSettings
 from graft.core.assets import Asset
 from graft.core.files import JsonValue
 from graft.datasets import table
-from graft.evaluation.failure import BASELINES
+from graft.evaluation.failure import BASELINES, NAMES
 from graft.reporting import changes, charts, provenance, tables
 from graft.reporting.contact_sheet import REASONS
 from graft.reporting.figures.style import in_order
@@ -144,7 +144,7 @@ def experiment(
     modes = sorted(compared["modes"], key=len, reverse=True)
     return {
         **one.spec.model_dump(),
-        "metric": compared["metric"].replace("_", " "),
+        "metric": NAMES[compared["metric"]],
         "n_samples": compared["n_samples"],
         "n_groups": compared["n_groups"],
         "baseline": f"{BASELINES[compared['metric']]}: "
@@ -210,9 +210,12 @@ def dataset(structure: Record, others: Iterable[Record]) -> dict[str, JsonValue]
     for pack in packs:
         counts[wildcard(pack, "part").split("-")[0]].update(pack["classes"])
     total = sum(counts.values(), Counter[str]())
-    published, used = structure["published"], total.total()
+    rows = Counter[str]()
+    for pack in packs:
+        rows[wildcard(pack, "part").split("-")[0]] += pack["rows"]
+    published, used = structure["published"], rows.total()
     reasons = {"structure": structure["dropped"], "crop": total_dropped(crops)}
-    parts = {split: count.total() for split, count in counts.items()}
+    parts = {split: rows[split] for split in SPLITS}
     listed = [label for label, _ in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
     return {
         "name": name,

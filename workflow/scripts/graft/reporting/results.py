@@ -11,7 +11,7 @@ import pandas as pd
 from graft.config.architectures import PROBES
 from graft.core.errors import GraftError
 from graft.evaluation.caveats import caveats
-from graft.evaluation.failure import Failure, failure
+from graft.evaluation.failure import Failure, failure, supports
 from graft.evaluation.predictions import read_predictions
 from graft.training import schedule
 
@@ -102,6 +102,11 @@ class Results:
         return self.gathered
 
     @property
+    def several(self) -> bool:
+        """Whether a picture may have several classes, or none."""
+        return any("per_class" in run for run in self.metrics.values())
+
+    @property
     def modes(self) -> list[str]:
         return list(dict.fromkeys(mode for mode, _ in self.fits))
 
@@ -174,7 +179,7 @@ class Results:
         measured, fit = next(iter(self.metrics.values())), next(iter(self.fits.values()))
         sentences = caveats(
             self.comparison,
-            measured["confusion_matrix"],
+            supports(measured),
             measured["classes"],
             val_rows=fit["samples"]["val"],
             seeds=len({seed for _, seed in self.fits}),
@@ -202,7 +207,7 @@ class Results:
         name, structure, crops = self.title, self.samples.structure, self.samples.crops
         total = structure["kept"] + sum(structure["dropped"].values())
         equal(name, "published samples", structure["published"], "kept and dropped rows", total)
-        listed = sum(sum(labels.values()) for labels in structure["splits"].values())
+        listed = sum(structure["rows"].values())
         equal(name, "kept rows", structure["kept"], "rows of the splits", listed)
         rows = sum(part["rows"] for part in crops.values())
         equal(name, "kept rows", structure["kept"], "rows that the crop stage read", rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.core.errors import GraftError
-from graft.evaluation.failure import BASELINES, failed_runs
+from graft.evaluation.failure import BASELINES, NAMES, failed_runs
 
 WARNINGS = 3
 """So many are printed of an experiment; all are in the report."""
@@ -53,7 +53,7 @@ def _experiment(results: Path, name: str) -> list[str]:
     compared = _read(seal)
     metric = compared["metric"]
     baseline = f"{BASELINES[metric]}: {100 * compared['majority_baseline']:.1f} %"
-    heading = f"{name}: test {metric.replace('_', ' ')} of {compared['n_samples']:,} samples"
+    heading = f"{name}: test {NAMES[metric]} of {compared['n_samples']:,} samples"
     rows = {mode: _figure(compared, mode) for mode in compared["modes"]}
     width = max(map(len, rows))
     labels = folder / "labels.seal.json"

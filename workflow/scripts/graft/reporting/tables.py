@@ -9,12 +9,18 @@ import pandas as pd
 from graft.config.architectures import PROBES
 from graft.core.assets import Asset
 from graft.core.files import atomic
+from graft.evaluation import metrics as of_one
+from graft.evaluation import multilabel
 from graft.evaluation.failure import BASELINES, failed_runs
-from graft.evaluation.metrics import HEADINGS, METRICS, SCALED, UNSCALED, over_seeds, scaled
+from graft.evaluation.metrics import SCALED, UNSCALED, over_seeds, scaled
 from graft.reporting.pages import write_page
 
 SUMMARY = Asset(__file__, "templates/summary.html")
 OVERVIEW = Asset(__file__, "templates/overview.html")
+HEADINGS = of_one.HEADINGS | multilabel.HEADINGS
+METRICS = tuple(HEADINGS)
+"""Of one class per picture, or of several; a run has those of its kind."""
+
 MEAN, ANY = "mean", "any"
 """Seeds of rows that stand for several: their mean, or what is the same for all."""
 
@@ -52,35 +58,44 @@ def summary_table(
         for seed in sorted(runs):
             row = {"mode": mode, "seed": str(seed), **_shared(runs[seed])}
             row["failed"] = failed.get(str(seed), "")
-            for name in METRICS:
+            for name in (name for name in METRICS if name in runs[seed]):
                 low, high = (runs[seed].get("intervals") or {}).get(name) or (None, None)
                 row |= _columns(name, runs[seed].get(name), low, high)
-            values = scaled(runs[seed])
-            row["temperature"] = values["temperature"]
-            for name, raw in SCALED.items():
-                low, high = runs[seed]["temperature"]["intervals"][raw] or (None, None)
-                row |= _columns(name, values[name], low, high)
+            if "temperature" in runs[seed]:
+                row |= _after_scaling(runs[seed])
             rows.append(row)
         if len(runs) == 1:
             rows[-1]["seed"] = ANY if mode in PROBES else rows[-1]["seed"]
             continue
         row = {"mode": mode, "seed": MEAN, **_shared(next(iter(runs.values())))}
         row["failed"] = failed_runs(len(failed), len(runs)) if failed else ""
-        for name, summed in over_seeds(list(runs.values())).items():
+        for name, summed in over_seeds(list(runs.values()), METRICS).items():
             compared = comparison is not None and comparison["metric"] == name
             interval = comparison["modes"].get(mode, {}) if comparison and compared else {}
             ends = interval.get("low"), interval.get("high")
             row |= _columns(name, summed["mean"], *ends, summed["std"])
-        after = over_seeds([scaled(run) for run in runs.values()], ("temperature", *SCALED))
-        temperature = after.pop("temperature")
-        row |= {"temperature": temperature["mean"], "temperature_std": temperature["std"]}
-        for name, summed in after.items():
-            row |= _columns(name, summed["mean"], None, None, summed["std"])
+        scaled_runs = [scaled(run) for run in runs.values() if "temperature" in run]
+        if scaled_runs:
+            after = over_seeds(scaled_runs, ("temperature", *SCALED))
+            temperature = after.pop("temperature")
+            row |= {"temperature": temperature["mean"], "temperature_std": temperature["std"]}
+            for name, summed in after.items():
+                row |= _columns(name, summed["mean"], None, None, summed["std"])
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.astype(
         dict.fromkeys(table.columns.drop(["mode", "seed", "n", "failed"]), "float64")
     )
+
+
+def _after_scaling(run: Mapping) -> dict[str, float | None]:
+    """The columns of a run's temperature and of its scores after temperature scaling."""
+    values = scaled(run)
+    row = {"temperature": values["temperature"]}
+    for name, raw in SCALED.items():
+        low, high = run["temperature"]["intervals"][raw] or (None, None)
+        row |= _columns(name, values[name], low, high)
+    return row
 
 
 def _shared(run: Mapping) -> dict[str, Any]:
@@ -114,6 +129,7 @@ def write_summary(
         SUMMARY,
         title=title,
         n=f"{table['n'].iloc[0]:,}",
+        several="mean_ap" in table,
         majority=f"{100 * table['majority_baseline'].iloc[0]:.1f}",
         **summary_rows(table),
         verdicts=verdicts,
@@ -136,11 +152,12 @@ def summary_rows(table: pd.DataFrame) -> dict[str, Any]:
                 _cell(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_std")))
                 for name in names
             ]
-            + [_scaled_cell(row)],
+            + ([_scaled_cell(row)] if "temperature" in row else []),
         }
         for row in table.to_dict("records")
     ]
-    return {"heads": [*(HEADINGS[name] for name in names), "ECE, scaled"], "rows": rows}
+    after = ["ECE, scaled"] if "temperature" in table else []
+    return {"heads": [*(HEADINGS[name] for name in names), *after], "rows": rows}
 
 
 def _shown_failure(row: Mapping[Any, Any]) -> str:

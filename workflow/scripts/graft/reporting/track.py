@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,8 +23,9 @@ import pandas as pd
 from graft.config.stages import TrackSettings
 from graft.core.errors import GraftError
 from graft.core.files import digest
-from graft.evaluation.metrics import METRICS, scaled
+from graft.evaluation.metrics import over_seeds, scaled
 from graft.reporting import results as experiments
+from graft.reporting import tables
 from graft.reporting.inputs import Dataset, Input, of_run
 from graft.reporting.logged_models import Model, Models
 from graft.reporting.results import Results
@@ -84,11 +84,12 @@ class Record:
 def parent(results: Results, settings: TrackSettings, plots: Sequence[Path]) -> Record:
     """The parent run: what was compared, and the result."""
     means = {
-        f"test_{name}/{mode}": fmean(values)
+        f"test_{name}/{mode}": summed["mean"]
         for mode in results.modes
-        for name in METRICS
-        if (values := [m[name] for m in results.of(mode, results.metrics).values()])
-        and None not in values
+        for name, summed in over_seeds(
+            list(results.of(mode, results.metrics).values()), tables.METRICS
+        ).items()
+        if summed["mean"] is not None
     }
     verdicts = [pair["verdict"] for pair in results.comparison["pairs"]]
     return Record(
@@ -139,7 +140,7 @@ def _child(
             "chosen": fit["chosen"],
         },
         metrics={
-            **{f"test_{name}": measured[name] for name in METRICS},
+            **{f"test_{name}": measured[name] for name in tables.METRICS if name in measured},
             **{f"test_{name}": value for name, value in scaled(measured).items()},
             "test_majority_baseline": measured["majority_baseline"],
             **{f"best_{name}": value for name, value in best.items()},

@@ -12,7 +12,7 @@ from pathlib import Path
 from graft.config.reports import LabelsSettings, OverviewSettings
 from graft.core import seals, store
 from graft.core.errors import GraftError
-from graft.evaluation import compare, metrics
+from graft.evaluation import compare, evaluate
 from graft.evaluation.predictions import read_predictions
 from graft.reporting import labels, overview
 from graft.reporting.results import Files, Record, Records, Results, by_experiment
@@ -125,9 +125,9 @@ def _recomputed(path: Path, record: Record) -> Iterator[str]:
     again: Record = {}
     if path.name == "metrics.json":
         options = {key: settings[key] for key in ("resamples", "seed", "level")}
-        # The temperature is of the validation rows, whose predictions are not kept.
-        options["temperature"] = record["temperature"]["value"]
-        again = metrics.measure(read_predictions(path.with_name("predictions.csv")), **options)
+        # What is fitted is of the validation rows, whose predictions are not kept.
+        predictions = read_predictions(path.with_name("predictions.csv"))
+        again = evaluate.measure_again(predictions, record, **options)
     elif path.name == "comparison.seal.json":
         if "fits" not in record["seal"]["recipe"]["inputs"]:
             raise GraftError(f"{path}: an older version of Graft made it. Run compare again.")

@@ -6,6 +6,7 @@ import torch
 from graft.config.models import Augment, Transform
 from graft.images.packs import Packs
 from graft.models.transforms import to_input
+from graft.training import targets
 from graft.training.augmentation import PLAIN, Augmentation
 
 
@@ -24,6 +25,7 @@ class Batches:
         self.augmentation = Augmentation(augment, len(data.classes))
         self.device = device
         self.labels = np.asarray(data.labels)
+        self.target = targets.of(data)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,7 +35,8 @@ class Batches:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(inputs, labels) of the samples at `indices`; augmented when `rng` is given.
 
-        Labels are int64 (n,); of mixed samples the classes' shares, float32 (n, classes).
+        Labels are those of `packs`, of one or of any number of classes; of mixed samples the
+        classes' shares, float32 (n, classes).
         """
         block = self.data.read(indices)
         labels = torch.from_numpy(self.labels[indices]).to(self.device)

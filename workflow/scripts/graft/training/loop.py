@@ -14,7 +14,6 @@ from typing import TypedDict
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from graft.config.models import Hyperparameters
@@ -24,7 +23,7 @@ from graft.models.model_file import Tensors
 from graft.models.network import Network, Standardize
 from graft.training import sampling, schedule
 from graft.training.batches import Batches
-from graft.training.optimizers import Average, make_loss, make_optimizer, step
+from graft.training.optimizers import Average, make_optimizer, step
 from graft.training.schedule import Row, Trial
 
 EVALUATION_BATCH = 256
@@ -77,14 +76,14 @@ class Learner:
             self.network.freeze_statistics()
         self.optimizer = make_optimizer(self.network, settings, transferred)
         self.average = Average(self.network, settings.ema)
-        self.loss = make_loss(settings, train.labels, network.classes, train.device)
+        self.loss = train.target.loss(settings, train.data, train.device)
 
     def updates(
         self, pieces: Iterable[tuple[np.ndarray, int, float]], rng: np.random.Generator
     ) -> tuple[float, float]:
         """An update for each of `pieces`: (rows, epoch of the schedule from 0, factor of the base
         rates). The mean loss and the accuracy of these rows."""
-        total, right, seen, current = 0.0, 0, 0, -1
+        total, right, seen, current = 0.0, 0.0, 0, -1
         for rows, epoch, factor in pieces:
             if epoch != current:
                 self._start(epoch)
@@ -98,8 +97,7 @@ class Learner:
             step(self.optimizer, self.settings.optimizer.clip)
             self.average.update()
             total += loss.item() * len(rows)
-            truth = labels.argmax(1) if labels.ndim == 2 else labels  # a mixture: the larger
-            right += int((outputs.argmax(1) == truth).sum())
+            right += self.data.target.right(outputs, labels)
             seen += len(rows)
         return total / seen, right / seen
 
@@ -123,7 +121,7 @@ class Learner:
     def scores(self, val: Batches) -> Row:
         """What the validation rows give, prefixed with `val_`."""
         with self.average.applied():
-            found = scores(logits(self.network, val, self.precision), val.labels)
+            found = val.target.scores(logits(self.network, val, self.precision), val.data)
         return {f"val_{name}": value for name, value in found.items()}
 
     def copied(self) -> Tensors:
@@ -317,18 +315,6 @@ def _outputs(
         with torch.autocast(batches.device, torch.bfloat16, enabled=precision == "bf16"):
             outputs = part(inputs)
         yield outputs.float().cpu()
-
-
-def scores(outputs: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
-    """Mean cross entropy, accuracy and balanced accuracy of logits (n, classes)."""
-    truth = torch.from_numpy(labels)
-    right = (outputs.argmax(1) == truth).numpy()
-    per_class = [right[labels == label].mean() for label in np.unique(labels)]
-    return {
-        "loss": float(functional.cross_entropy(outputs, truth)),
-        "accuracy": float(right.mean()),
-        "balanced_accuracy": float(np.mean(per_class)),
-    }
 
 
 def _trained_tensors(network: Network) -> Tensors:

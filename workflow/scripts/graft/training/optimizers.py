@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -62,21 +61,6 @@ def step(optimizer: torch.optim.Optimizer, clip: float) -> None:
         nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()
     optimizer.zero_grad()
-
-
-def make_loss(
-    settings: Hyperparameters, labels: np.ndarray, classes: int, device: str
-) -> nn.CrossEntropyLoss:
-    """The training loss: label smoothing and class weights as torch has them.
-
-    Balanced weights are n / (K n_k) for n training rows of K classes, n_k of class k (King & Zeng
-    2001; scikit-learn's `class_weight="balanced"`).
-    """
-    weight = None
-    if settings.class_weights == "balanced":
-        counts = torch.from_numpy(np.bincount(labels, minlength=classes))
-        weight = (len(labels) / (classes * counts)).float().to(device)
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=settings.label_smoothing)
 
 
 class Average:

@@ -81,7 +81,7 @@ def train(
     histories: dict[int, list[schedule.Row]] = {}
     tuning: list[dict[str, Any]] = []
     for number, candidate in enumerate(tqdm(grid, desc="candidates")):
-        scores = loop.scores(candidate.outputs, val.labels)
+        scores = val.target.scores(candidate.outputs, val.data)
         row = {"epoch": 0} | {f"val_{name}": value for name, value in scores.items()}
         histories[number] = [row]
         done = {"epochs": 0, "best_epoch": 0, "val": scores[select], "diverged": False}

@@ -12,7 +12,8 @@ def epoch_rows(
 ) -> np.ndarray:
     """The rows of one epoch in their order: int64 (m,), positions in `labels`.
 
-    `labels` is int (n,) with n >= 1; the classes are those that occur in it. `balance` is one of
+    `labels` is int (n,) with n >= 1; the classes are those that occur in it. Labels of any number
+    of classes (n, K) cannot be balanced. `balance` is one of
 
     - `none`: every row once;
     - `downsample`: of every class as many rows as the smallest has. Which ones depends on `seed`
@@ -47,6 +48,8 @@ def epoch_rows(
 
 def epoch_length(labels: np.ndarray, balance: str) -> int:
     """How many rows `epoch_rows` gives, the same in every epoch."""
+    if balance == "none":
+        return len(labels)
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     match balance:

@@ -19,8 +19,8 @@ from graft.config.architectures import IMAGE, PROBES, frozen, trains_transferred
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
-from graft.datasets.splits import nested_order
-from graft.images.packs import Packs, open_parts
+from graft.datasets.splits import covering_order, nested_order
+from graft.images.packs import Packs, class_counts, open_parts
 from graft.models import model_file
 from graft.models.model_file import ModelDescription, Tensors
 from graft.models.network import Network
@@ -53,7 +53,7 @@ def train(
     cut, rows, val_rows = settings.cut, open_parts(train_parts), open_parts(val_parts)
     if settings.train_size is not None:
         rows = subset(rows, settings.train_size, seed, name)
-    check_samples(rows.labels, len(val_rows), rows.classes, name)
+    check_samples(rows, len(val_rows), name)
     length = sampling.epoch_length(rows.labels, settings.train.balance)
     updates = loop.updates_of(length, settings.train)
     spec = schedule.resolved(settings.train, updates)
@@ -68,6 +68,7 @@ def train(
         classes=rows.classes,
         input_size=settings.backbone.transform.size or settings.preparation.pack.packed_size,
         preparation=settings.preparation,
+        multilabel=rows.labels.ndim == 2,
     )
 
     @functools.cache
@@ -151,16 +152,21 @@ def train(
 def subset(rows: Packs, size: int, seed: int, name: str) -> Packs:
     """So many of the rows, the classes in proportion; those of a size are part of every larger one.
 
+    Of rows of any number of classes each class is there, and chance decides the proportions.
     Which ones depends on `seed`, so that the spread over seeds has the choice of labels in it.
     Raises GraftError if there are fewer rows, or more classes.
     """
-    classes = len(np.unique(rows.labels))
+    classes = np.count_nonzero(class_counts(rows.labels, rows.classes))
     if not classes <= size <= len(rows):
         raise GraftError(
             f"{name}: train_sizes has {size}, but there are {len(rows):,} training samples of "
             f"{classes} classes. Choose sizes between these numbers."
         )
-    order = nested_order(rows.labels.tolist(), rows.sample_ids.tolist(), seed)
+    ids = rows.sample_ids.tolist()
+    if rows.labels.ndim == 2:
+        order = covering_order(rows.labels == 1, ids, seed)
+    else:
+        order = nested_order(rows.labels.tolist(), ids, seed)
     return rows.subset(np.sort(order[:size]))
 
 
@@ -248,12 +254,12 @@ def checkpoint_of(model: Path) -> Path:
     return model.with_name(".checkpoint.pt")
 
 
-def check_samples(labels: np.ndarray, val: int, classes: list[str], name: str) -> None:
+def check_samples(rows: Packs, val: int, name: str) -> None:
     """Every class needs a training sample, and validation any; GraftError without."""
     if not val:
         raise GraftError(f"{name}: no validation sample is left. Raise the dataset's split.val.")
-    counts = np.bincount(labels, minlength=len(classes))
-    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    counts = class_counts(rows.labels, rows.classes)
+    missing = [name for name, count in zip(rows.classes, counts, strict=True) if not count]
     if missing:
         raise GraftError(
             f"{name}: no training sample is left of {', '.join(missing[:5])}. Give that class more "

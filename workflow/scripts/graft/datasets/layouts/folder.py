@@ -4,18 +4,22 @@
     root/{train,val,test}/<class>/...    published splits
     path,label[,group][,split]           a table (CSV), in the archive or beside it
 
+With the label `classes` a cell of the table holds any number of classes, divided by "|".
+
 There may be no root. The split val may also be called valid, validation or dev.
 """
 
 import csv
+import functools
 import io
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from graft.core.errors import GraftError, nearest, unreadable
+from graft.datasets.label_sets import joined, names
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.table import Candidate
 from graft.download.archives import Archive, Member, is_picture, members, objection
@@ -58,8 +62,15 @@ def rows(
     contents = _Contents(archives[tars[0]])
     pattern = None if group is None else _pattern(group, contents)
     if tables or table is not None:
-        listed = _beside(archives[tables[0]]) if table is None else _inside(contents, table)
+        read = functools.partial(_lines, multi=label == "classes")
+        path = archives[tables[0]] if table is None else None
+        listed = _beside(path, read) if path else _inside(contents, str(table), read)
         candidates = _by_table(tars[0], contents, listed)
+    elif label == "classes":
+        raise GraftError(
+            f"{contents.path}: pictures of several classes need a table of their labels. Add a "
+            ".csv file to `files`, or name one in the archive by options.table."
+        )
     else:
         candidates = _by_folder(tars[0], contents)
     for candidate in candidates:
@@ -190,14 +201,17 @@ def _by_table(archive: str, contents: _Contents, table: _Table) -> Iterator[Cand
             yield Candidate(archive, name, drop_reason="not_listed")
 
 
-def _beside(path: Path) -> _Table:
+Read = Callable[[str, bytes], list[_Line]]
+
+
+def _beside(path: Path, read: Read) -> _Table:
     try:
-        return _Table(str(path), "", _lines(str(path), path.read_bytes()))
+        return _Table(str(path), "", read(str(path), path.read_bytes()))
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def _inside(contents: _Contents, table: str) -> _Table:
+def _inside(contents: _Contents, table: str, read: Read) -> _Table:
     name = next((n for n in (table, f"{contents.root}{table}") if n in contents.files), None)
     if name is None:
         tables = [name for name in contents.files if name.lower().endswith(".csv")]
@@ -208,10 +222,10 @@ def _inside(contents: _Contents, table: str) -> _Table:
     source, folder = f"{contents.path}: {name}", f"{posixpath.dirname(name)}/".lstrip("/")
     _, offset, size = contents.files[name]
     with Archive(contents.path) as archive:
-        return _Table(source, folder, _lines(source, archive.read(offset, size)))
+        return _Table(source, folder, read(source, archive.read(offset, size)))
 
 
-def _lines(source: str, data: bytes) -> list[_Line]:
+def _lines(source: str, data: bytes, *, multi: bool) -> list[_Line]:
     try:
         text = io.StringIO(data.decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
@@ -231,7 +245,8 @@ def _lines(source: str, data: bytes) -> list[_Line]:
                 if len(cells) != len(header):
                     problem = f"has {len(cells)} cells, not {len(header)}"
                     raise _bad_line(source, reader.line_num, problem)
-                lines.append(_line(source, reader.line_num, dict(zip(header, cells, strict=True))))
+                values = dict(zip(header, cells, strict=True))
+                lines.append(_line(source, reader.line_num, values, multi=multi))
     except csv.Error as error:
         raise _bad_line(source, reader.line_num, f"is not CSV ({error})") from error
     if not lines:
@@ -239,18 +254,19 @@ def _lines(source: str, data: bytes) -> list[_Line]:
     return lines
 
 
-def _line(source: str, number: int, cells: Mapping[str, str]) -> _Line:
+def _line(source: str, number: int, cells: Mapping[str, str], *, multi: bool) -> _Line:
     path = cells["path"].replace("\\", "/")  # as Windows writes paths; members have none
     split = cells.get("split", "").lower()
     if reason := objection(path):
         raise _bad_line(source, number, f"has the path {path!r}, which {reason}")
-    if not cells["label"]:
+    label = joined(names(cells["label"])) if multi else cells["label"]
+    if not label and not multi:
         raise _bad_line(source, number, f"has no label for {path!r}")
     if split and split not in SPLITS:
         problem = f"has the split {split!r}, which is none of {', '.join(SPLITS)}"
         raise _bad_line(source, number, problem)
     path, split = posixpath.normpath(path), SPLITS.get(split, "")
-    return _Line(number, path, cells["label"], cells.get("group", ""), split)
+    return _Line(number, path, label, cells.get("group", ""), split)
 
 
 def _bad_line(source: str, number: int, problem: str) -> GraftError:

@@ -17,6 +17,7 @@ from graft.reporting.figures.style import (
     LIGHT,
     grid_shape,
     in_order,
+    message,
     mode_colour,
     new_figure,
     percent,
@@ -35,6 +36,8 @@ WIDTH_MOST = 11  # inches; the report shrinks a wider figure until it is unreada
 @FIGURES.register("confusion_matrices")
 def draw(results: Results) -> Figure:
     """Summed over the seeds of each mode; a probe's is the same for all of them."""
+    if results.several:
+        return message("A picture may have several classes: see each class's average precision.")
     runs = {
         mode: [run["confusion_matrix"] for run in results.of(mode, results.metrics).values()]
         for mode in results.modes

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from graft.evaluation.failure import BASELINES
+from graft.evaluation.failure import BASELINES, NAMES
 from graft.reporting.figures.style import (
     GREY,
     mode_colour,
@@ -54,7 +54,7 @@ def labels_figure(curve: Mapping) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training samples")
     axes.yaxis.set_major_formatter(percent())
-    axes.set_ylabel(f"test {curve['metric'].replace('_', ' ')}")
+    axes.set_ylabel(f"test {NAMES[curve['metric']]}")
     axes.grid(axis="y")
     updates = [max(points[at]["updates"] for points in modes.values()) for at in _range(curve)]
     if any(updates):

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from graft.config.architectures import PROBES
+from graft.evaluation.failure import NAMES
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     GREY,
@@ -79,7 +80,7 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
         if metric != "loss":
             axes.yaxis.set_major_formatter(percent())
     for axes in grid[:, 0]:
-        axes.set_ylabel(f"validation {metric.replace('_', ' ')}")
+        axes.set_ylabel(f"validation {NAMES.get(metric, metric)}")
     for axes in grid.ravel()[len(modes) :]:
         axes.remove()
     handles = [

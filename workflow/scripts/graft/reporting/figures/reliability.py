@@ -17,6 +17,7 @@ from graft.reporting.figures.style import (
     GREY,
     grid_shape,
     in_order,
+    message,
     mode_colour,
     new_figure,
     percent,
@@ -44,6 +45,8 @@ class Reliability(NamedTuple):
 @FIGURES.register("reliability")
 def draw(results: Results) -> Figure:
     """The rows of all seeds of a mode together, each scaled by the temperature of its own run."""
+    if results.several:
+        return message("Not drawn where a picture may have several classes.")
     return reliability_diagrams({mode: _of(results, mode) for mode in results.modes})
 
 

@@ -24,7 +24,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from graft.config.architectures import MODES
 from graft.core.files import atomic
-from graft.evaluation.failure import failed_runs
+from graft.evaluation.failure import NAMES, failed_runs
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
@@ -128,7 +128,7 @@ def estimates_axis(axes: Axes, metric: str, level: float) -> None:
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(percent())
     axes.set_xlabel(
-        f"test {metric.replace('_', ' ')}, mean over seeds with its "
+        f"test {NAMES[metric]}, mean over seeds with its "
         f"{100 * level:.3g} % interval; small dots: single seeds"
     )
 
