@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from graft.core.errors import GraftError
 from graft.images import patches
@@ -78,6 +79,38 @@ def test_a_mirrored_picture_has_mirrored_patches():
 def test_a_picture_of_one_pixel_has_no_patches():
     with pytest.raises(GraftError, match="1 x 9 pixels"):
         patches.grid(1, 9)
+
+
+def alone(picture, box, side):
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=tuple(box)))
+
+
+@pytest.mark.parametrize("side", [7, 24, 60])
+def test_patches_are_cut_as_pillow_resizes_each_alone(side):
+    picture = np.random.default_rng(0).integers(0, 256, (50, 71, 3), np.uint8)
+    boxes = patches.grid(71, 50)
+    cut = patches.cut(picture, boxes, side)
+    assert (cut.shape, cut.dtype) == ((len(boxes), side, side, 3), np.uint8)
+    assert (cut == [alone(picture, box, side) for box in boxes]).all()
+    # The same bytes whichever other patches are asked for, in whatever order.
+    few = np.random.default_rng(1).permutation(len(boxes))[:40]
+    assert (patches.cut(picture, boxes[few], side) == cut[few]).all()
+    assert patches.cut(picture, boxes[:0], side).shape == (0, side, side, 3)
+
+
+def test_patches_do_not_alias():
+    # Stripes of one pixel, black and white, shrunk by 8: grey; a sample of pixels would keep some.
+    stripes = np.zeros((65, 65, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.ptp(patches.cut(stripes, patches.grid(65, 65, (1,)), 8)) < 10
+
+
+def test_a_patch_keeps_fractions_of_a_pixel():
+    ramp = np.tile(np.arange(0, 250, 5, dtype=np.uint8)[:, None], (50, 1, 3))
+    (patch,) = patches.cut(ramp, np.array([[10.4, 3, 20.4, 13]]), 10)
+    # Pixel i has the value 5 i at i + 0.5, so the first one of the patch, at 10.9, has 52.
+    assert patch[0, :, 0].tolist() == list(range(52, 102, 5))
 
 
 def test_a_patch_has_the_class_of_the_one_object_it_shows():
