@@ -58,7 +58,8 @@ wildcard_constraints:
     overview=r"\w+",
     source=r"\w+",
     mode=r"\w+",
-    cut=r"\w+",
+    # Features of patches are named by how they are computed, too (see `plan.features_cut`).
+    cut=r"\w+(\.(single|dense))?",
     seed=r"\d+",
     part=r"(train|val|test)-\d\d",
     file=r"[\w.-]+(?<!\.seal\.json)",
@@ -200,7 +201,7 @@ def need(wildcards):
 @functools.cache
 def need_of(experiment, mode):
     chosen = plan.experiment_of(settings, experiment)
-    return chosen.dataset, chosen.source, plan.cut(settings, experiment, mode)
+    return chosen.dataset, chosen.source, plan.features_cut(settings, experiment, mode)
 
 
 def inputs_at_cut(*splits):
@@ -273,6 +274,13 @@ def raw_files(wildcards):
         f"{DATA}/raw/{file}".format(dataset=member)
         for member, file in plan.raw_files(settings, wildcards.dataset)
     )
+
+
+def regions_of(wildcards):
+    """Where objects are in the pictures of a data set, if it is published."""
+    if not plan.has_regions(settings, wildcards.dataset):
+        return []
+    return sealed(f"{DATA}/regions.csv".format(dataset=wildcards.dataset))
 
 
 def stack_members(wildcards):

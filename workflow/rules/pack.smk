@@ -6,6 +6,7 @@ rule pack:
     input:
         crops=sealed(f"{DATA}/crops/{{part}}.h5"),
         data_file=sealed(f"{DATA}/data_file.csv"),
+        regions=regions_of,
     output:
         pack=f"{DATA}/packs/{{part}}.h5",
         seal=f"{DATA}/packs/{{part}}.seal.json",

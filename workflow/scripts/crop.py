@@ -13,7 +13,12 @@ with Job(snakemake, stages.CropSettings) as job:
         table.kept(table.read(job.input("data_file")), split, int(shard)),
         named(job.inputs["raw"], dataset),
         job.outputs.crops,
-        Cropper(settings.crop_size, settings.detector, device=settings.device or "cpu"),
+        Cropper(
+            settings.crop_size,
+            settings.detector,
+            kind=settings.crop,
+            device=settings.device or "cpu",
+        ),
         recipe=job.recipe,
     )
     check_any(counts, f"datasets.{dataset}")

@@ -2,7 +2,7 @@
 
 from adapter import Job
 from graft.config import stages
-from graft.datasets import table
+from graft.datasets import regions, table
 from graft.images import pack
 
 with Job(snakemake, stages.PackSettings) as job:
@@ -12,6 +12,8 @@ with Job(snakemake, stages.PackSettings) as job:
         job.outputs.pack,
         classes=table.classes(table.read(job.input("data_file")), multi=settings.multi),
         multi=settings.multi,
+        patches=settings.patches,
+        regions=regions.read(job.input("regions")) if job.inputs["regions"] else None,
         packed_size=settings.packed_size,
         grayscale=settings.grayscale,
         equalize=settings.equalize,

@@ -13,6 +13,7 @@ from graft.config.plan import (
     ancestry,
     comparison,
     cut,
+    has_regions,
     hyperparameters,
     is_multilabel,
     source_experiments,
@@ -92,10 +93,30 @@ def _check_dataset(config: Config, key: str, dataset: AnyDataset) -> None:
         _check_alike(config, key, dataset.merge)
     else:
         _check_files(key, dataset)
-    if dataset.classes.one_vs_rest is not None and is_multilabel(config, key.split(".")[1]):
+    if dataset.crop == "patches" and not has_regions(config, key.removeprefix("datasets.")):
+        raise _error(
+            f"{key}.crop",
+            "is patches, for which the layout must say where objects are, as voc2007 does. Choose "
+            "another crop.",
+        )
+    if dataset.classes.one_vs_rest is not None and is_multilabel(
+        config, key.removeprefix("datasets.")
+    ):
         raise _error(
             f"{key}.classes.one_vs_rest",
             "is for data sets with one class per picture. Use classes.only instead.",
+        )
+
+
+def _check_patches(config: Config, name: str) -> None:
+    """Patches need pictures that are kept whole, and labels of patches the places of objects."""
+    experiment = config.experiments[name]
+    dataset = config.datasets[experiment.dataset]
+    if experiment.patches is not None and dataset.crop != "patches":
+        raise _error(
+            f"experiments.{name}.patches",
+            f"needs a data set of crop: patches, and that of {experiment.dataset} is "
+            f"{dataset.crop}. Change one of them.",
         )
 
 
@@ -228,6 +249,7 @@ def _check_experiment(config: Config, name: str) -> None:
     _exists("data set", experiment.dataset, config.datasets, f"{key}.dataset")
     _exists("source", experiment.source, config.sources, f"{key}.source")
     source = config.sources[experiment.source]
+    _check_patches(config, name)
     for mode in (*experiment.modes, *experiment.train.modes):
         if not architectures.is_mode(mode, source.architecture):
             raise _error(

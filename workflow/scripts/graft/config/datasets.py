@@ -24,6 +24,9 @@ from graft.config.types import (
     UniqueTexts,
 )
 
+SCALES = (1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3, 3.6, 4.0, 4.3, 4.6, 5.0)
+ScaleOfPatches = Annotated[float, Field(ge=1, le=20)]
+
 
 class Render(Settings):
     kind: Annotated[Literal["wiki", "lfw", "digits"], Entry("graft.demo.drawings.DRAWINGS")]
@@ -111,14 +114,34 @@ class Shards(Settings):
     """likewise"""
 
 
+class Patches(Settings):
+    scales: Annotated[tuple[ScaleOfPatches, ...], Field(strict=False, min_length=1)] = SCALES
+    """how often a patch fits the shorter side of the picture; the default is that of Oquab et al.
+    (2014)"""
+    enough: Positive | None = 448
+    """no further scale once a picture has so many patches, of more than `after` scales; `null`: all
+    scales, always"""
+    after: Natural = 10
+    """see `enough`"""
+    of_patch: Fraction = 0.2
+    """a patch is of an object's class if the object covers at least this share of the patch ..."""
+    of_object: Fraction = 0.6
+    """... and has at least this share of itself in it, and no other object is like that; otherwise
+    it is background"""
+
+
 class Dataset(Settings):
     """What all data sets have, published ones and merged ones."""
 
     classes: Classes = Classes()
     """other classes than the published ones"""
-    crop: Literal["aligned_face", "whole"] = "aligned_face"
+    crop: Literal["aligned_face", "whole", "stretched", "patches"] = "aligned_face"
     """`aligned_face` detects one face, turns it upright and cuts it out, or drops the sample with a
-    reason; `whole` takes the largest central square and uses no detector"""
+    reason; `whole` takes the largest central square and uses no detector; `stretched` fits the
+    whole picture into a square, so that nothing is cut off; `patches` does so and keeps the
+    pictures themselves too, for experiments on [patches](#patches)"""
+    patches: Patches = Patches()
+    """where the patches of a picture are, for `crop: patches`: see below"""
     detector: Detector = Detector()
     """the face detector, for `crop: aligned_face`: see below"""
     packed_size: Annotated[int, Field(ge=8, le=1024)]
@@ -153,6 +176,8 @@ class Published(Dataset):
 
     labels: ClassVar[dict[str, Label]]
     """the values of `label`"""
+    has_regions: ClassVar[bool] = False
+    """whether the layout says where in a picture each object is"""
     layout: str
     """how the archive lists its samples: see [layouts](#layouts)"""
     label: str

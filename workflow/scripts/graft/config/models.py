@@ -216,6 +216,13 @@ class Head(Settings):
     """after each hidden layer (a list gives each its own), or before the only one"""
 
 
+class HeadStart(Settings):
+    std: AboveZero = 0.005
+    """of the Gaussian that each weight is drawn from, with a mean of 0"""
+    bias: AtLeastZero = 0.1
+    """of every unit of the hidden layers; the last layer's are 0"""
+
+
 class RandAugment(Settings):
     ops: Positive = 2
     """operations for each picture, one after the other"""
@@ -312,6 +319,8 @@ class Hyperparameters(Settings):
     every row about equally often and the remainder drawn anew; or as many draws as there are rows,
     each class equally likely"""
     head: Head = Head()
+    head_start: HeadStart | None = None
+    """how the weights of a new head are drawn; `null`: as PyTorch draws them"""
     augment: Augment = Augment()
     tune: Tune = Tune()
 
@@ -326,6 +335,23 @@ class Training(Hyperparameters):
     """a mode's name to any of the keys above, for that mode only"""
 
 
+class OnPatches(Settings):
+    """How an experiment trains on the patches of a data set of `crop: patches`."""
+
+    per_picture: Positive = 64
+    """patches of a picture in each epoch: all that show an object, at most so many, filled up with
+    random ones of the background. They are drawn anew for each epoch"""
+    batches: Literal["mixed", "picture"] = "mixed"
+    """`mixed`: a batch has patches of many pictures; `picture`: the patches of a picture follow one
+    another, as in neon"""
+    validation: Positive | None = 128
+    """patches of a picture that validation looks at after each epoch, evenly spaced over its grid;
+    `null`: all. The test always looks at all"""
+    features: Literal["single", "dense"] = "single"
+    """how cached features are computed: of each patch by itself, or `dense`, from the maps of the
+    whole picture at each scale, which is faster and not quite the same"""
+
+
 class Experiment(Settings):
     title: str | None = None
     """heading in the report; without it the experiment's name"""
@@ -335,6 +361,8 @@ class Experiment(Settings):
     """a name under `sources`; `from_scratch` takes its architecture and transform only"""
     modes: UniqueTexts
     """see below; all are compared on the same test rows"""
+    patches: OnPatches | None = None
+    """train on patches of the pictures instead of whole ones: see below"""
     train_sizes: Sizes = ()
     """such as `[20, 50, 100, all]`: train every mode and seed on so many training samples as well,
     and show what each reaches (the labels curve). The samples are drawn by the seed, classes in

@@ -1,7 +1,7 @@
 """What a config asks for: data sets, sources, experiments, runs, parts and cuts."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
@@ -10,6 +10,7 @@ from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
 SPLITS = ("train", "val", "test")
+OfPatches = Literal["single", "dense"]
 
 
 def experiment_of(config: Config, name: str) -> Experiment:
@@ -174,6 +175,11 @@ def is_multilabel(config: Config, dataset: str) -> bool:
     return any(member.multi for member in members(config, dataset).values())
 
 
+def has_regions(config: Config, dataset: str) -> bool:
+    """Whether the places of objects are published for all data sets that a data set consists of."""
+    return all(member.has_regions for member in members(config, dataset).values())
+
+
 def raw_files(config: Config, dataset: str) -> list[tuple[str, str]]:
     """(data set, file name under raw/) of all files, after unpacking (x.tgz becomes x.tar)."""
     return [
@@ -235,14 +241,28 @@ def cut(config: Config, experiment: str, mode: str) -> str:
     return architectures.cut(mode, source.architecture, pool)
 
 
+def features_cut(config: Config, experiment: str, mode: str) -> str:
+    """The name of the features that a mode reads: its `cut`, of patches `<cut>.<how computed>`."""
+    patches = experiment_of(config, experiment).patches
+    at = cut(config, experiment, mode)
+    return at if patches is None or at == architectures.IMAGE else f"{at}.{patches.features}"
+
+
+def read_cut(name: str) -> tuple[str, OfPatches | None]:
+    """(cut, how features of patches are computed) of a name of `features_cut`."""
+    at, _, patches = name.partition(".")
+    known: dict[str, OfPatches] = {"single": "single", "dense": "dense"}
+    return at, known.get(patches)
+
+
 def cuts(config: Config) -> list[tuple[str, str, str]]:
-    """The (data set, source, cut) triples whose features some run reads."""
+    """The (data set, source, name) triples of the features that some run reads."""
     triples = []
     for name in experiments(config):
         experiment = config.experiments[name]
         for mode in experiment.modes:
             for needed in (mode, warm_up(config, name, mode)):
-                if needed and (at := cut(config, name, needed)) != architectures.IMAGE:
+                if needed and (at := features_cut(config, name, needed)) != architectures.IMAGE:
                     triples.append((experiment.dataset, experiment.source, at))
     return list(dict.fromkeys(triples))
 

@@ -9,12 +9,23 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from graft.config import architectures
-from graft.config.datasets import Classes, Detector, File, Limit, Merged, Render, Shards, Split
+from graft.config.datasets import (
+    Classes,
+    Detector,
+    File,
+    Limit,
+    Merged,
+    Patches,
+    Render,
+    Shards,
+    Split,
+)
 from graft.config.models import (
     Architecture,
     Compute,
     Config,
     Hyperparameters,
+    OnPatches,
     Transform,
     Weights,
 )
@@ -26,6 +37,7 @@ from graft.config.plan import (
     hyperparameters,
     is_multilabel,
     members,
+    read_cut,
     train_size,
     warm_up,
 )
@@ -143,7 +155,7 @@ def structure(config: Config, dataset: str) -> StructureSettings:
 
 
 class CropSettings(Stage):
-    crop: Literal["aligned_face", "whole"]
+    crop: Literal["aligned_face", "whole", "stretched", "patches"]
     crop_size: int
     detector: Detector | None
     """None, like the device and the mode, where the crop needs no detector."""
@@ -169,6 +181,8 @@ class PackSettings(Stage):
     equalize: bool
     multi: bool = False
     """Whether a picture may have several classes, or none."""
+    patches: Patches | None = None
+    """Where the patches of a picture are; None without them."""
 
 
 def pack(config: Config, dataset: str) -> PackSettings:
@@ -178,6 +192,7 @@ def pack(config: Config, dataset: str) -> PackSettings:
         grayscale=spec.grayscale,
         equalize=spec.equalize,
         multi=is_multilabel(config, dataset),
+        patches=spec.patches if spec.crop == "patches" else None,
     )
 
 
@@ -237,15 +252,18 @@ class FeaturesSettings(NetworkStage):
     backbone: BackboneSettings
     flip: bool
     batch_size: int
+    patches: Literal["single", "dense"] | None = None
+    """Of the patches of each picture: one by one, or from its maps; None: of whole pictures."""
 
 
-def features(config: Config, dataset: str, source: str, part: str) -> FeaturesSettings:
+def features(config: Config, dataset: str, source: str, cut: str, part: str) -> FeaturesSettings:
     """Mirrored views are for training, where an experiment on these features mirrors pictures."""
     compute = config.compute
     flip = part.startswith("train") and any(
         hyperparameters(config, name, mode).augment.flip
         for name, spec in config.experiments.items()
-        if (spec.dataset, spec.source) == (dataset, source)
+        if (spec.dataset, spec.source, spec.patches is None)
+        == (dataset, source, read_cut(cut)[1] is None)
         for listed in spec.modes
         for mode in (listed, warm_up(config, name, listed))
         if mode is not None
@@ -253,6 +271,7 @@ def features(config: Config, dataset: str, source: str, part: str) -> FeaturesSe
     return FeaturesSettings(
         backbone=backbone(config, source),
         flip=flip,
+        patches=read_cut(cut)[1],
         **_arithmetic(compute, compute.inference_precision),
         batch_size=compute.batch_size,
     )
@@ -273,6 +292,8 @@ class TrainSettings(NetworkStage):
     preparation: Preparation
     train_size: int | None = None
     """How many of the training samples to train on; None: all."""
+    patches: OnPatches | None = None
+    """How patches are drawn; None: the samples are whole pictures."""
 
 
 def train(config: Config, experiment: str, mode: str) -> TrainSettings:
@@ -284,6 +305,7 @@ def train(config: Config, experiment: str, mode: str) -> TrainSettings:
         cut=cut(config, experiment, mode),
         train=hyperparameters(config, experiment, mode),
         train_size=train_size(config, experiment),
+        patches=spec.patches,
         preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
         **_arithmetic(compute, compute.training_precision),
     )

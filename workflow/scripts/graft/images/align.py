@@ -117,6 +117,12 @@ def whole(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(square, (size, size), interpolation=method)
 
 
+def stretched(image: np.ndarray, size: int) -> np.ndarray:
+    """The whole picture, resized to a square: uint8 (size, size, 3)."""
+    method = cv2.INTER_AREA if size < min(image.shape[:2]) else cv2.INTER_CUBIC
+    return cv2.resize(image, (size, size), interpolation=method)
+
+
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """The mean of every `factor` x `factor` block; an incomplete block at the far edge is dropped.
 

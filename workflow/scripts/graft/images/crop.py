@@ -3,7 +3,9 @@
 The file of a part holds, in the rows' order: `images` uint8 (n, size, size, 3) RGB, contiguous;
 `sample_id`, `label` and `group` (n,), fixed-length UTF-8; `landmarks` float32 (n, 5, 2), `score`
 float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN without a detector;
-`dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`.
+`dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`. With
+`crop: patches` the pictures themselves are kept too: `encoded` uint8 (bytes,), their files one
+after another, `ends` int64 (n,), where each ends, and `sizes` int64 (n, 2), their width and height.
 
 Reasons: `unreadable` (damaged, or of an unknown format), `no_face`, `low_detection_score`,
 `degenerate_landmarks`.
@@ -35,7 +37,7 @@ from graft.images.detect import DETECTORS, Detector, Faces, areas, intersections
 ENOUGH = 20
 """If none of so many pictures, drawn at random, has a face, the detector fails on all of them."""
 
-COPY_ROWS = 64
+COPY_ROWS, COPY_BYTES = 64, 1 << 24
 
 
 class Crop(NamedTuple):
@@ -69,6 +71,9 @@ class _Row(NamedTuple):
 
 
 _Kept: TypeAlias = tuple[_Row, np.ndarray, float, np.ndarray]
+_Size: TypeAlias = tuple[int, int, int]
+"""Of a picture that is kept: its bytes, width and height."""
+
 _Dropped: TypeAlias = tuple[str, str]
 
 
@@ -76,14 +81,23 @@ class Cropper:
     """Cuts one square of `size` x `size` pixels out of each picture.
 
     detector: the settings of the detector that finds the face to align (see `align.crop`), or None
-    for the central square of the whole picture. device: where the detector runs, `cpu` or `cuda`.
+    for a square without one: by `kind` the central one of the whole picture, or the picture
+    `stretched` into one, which `patches` takes too. device: where the detector runs, `cpu` or
+    `cuda`.
 
     Raises GraftError if the detector is `none` or unknown.
     """
 
     def __init__(
-        self, size: int, detector: datasets.Detector | None = None, *, device: str = "cpu"
+        self,
+        size: int,
+        detector: datasets.Detector | None = None,
+        *,
+        kind: str = "whole",
+        device: str = "cpu",
     ):
+        self.keeps_pictures = kind == "patches"
+        self._square = align.whole if kind == "whole" else align.stretched
         self.size, self.settings = size, detector or datasets.Detector(name="none")
         self._detector: Detector | None = None
         if detector is not None:
@@ -117,8 +131,9 @@ class Cropper:
 
     def _crop(self, image: np.ndarray, faces: Faces | None, prior: np.ndarray | None) -> Crop | str:
         if faces is None:
-            whole = align.whole(image, self.size)
-            return Crop(whole, np.full((5, 2), np.nan), np.nan, np.full(4, np.nan))
+            return Crop(
+                self._square(image, self.size), np.full((5, 2), np.nan), np.nan, np.full(4, np.nan)
+            )
         if not len(faces):
             return "no_face"
         index = nearest(faces, prior)
@@ -148,26 +163,34 @@ def extract(
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     kept: list[_Kept] = []
+    sizes: list[_Size] = []
     dropped: list[_Dropped] = []
     # A contiguous array cannot grow, and the number of crops is known only at the end: until then
     # they are in a nameless file, which the system removes even if the job is killed.
     with (
         tempfile.TemporaryFile(dir=destination.parent) as spool,
+        tempfile.TemporaryFile(dir=destination.parent) as pictures,
         tqdm(total=len(rows), desc=destination.stem, unit=" pictures", mininterval=5) as progress,
     ):
         for window in windows(_read(rows, archives), cropper.settings.batch_size):
             members, images = zip(*window, strict=True)
-            crops = cropper(images, [_prior(row) for row in members])
-            for row, crop in zip(members, crops, strict=True):
+            crops = cropper(images, [_prior(row) for row, _ in members])
+            for (row, data), image, crop in zip(members, images, crops, strict=True):
                 if isinstance(crop, str):
                     dropped.append((row.sample_id, crop))
-                else:
-                    spool.write(crop.image.tobytes())
-                    kept.append((row, crop.landmarks, crop.score, crop.box))
+                    continue
+                spool.write(crop.image.tobytes())
+                kept.append((row, crop.landmarks, crop.score, crop.box))
+                if cropper.keeps_pictures:
+                    pictures.write(data)
+                    sizes.append((len(data), image.shape[1], image.shape[0]))
             progress.update(len(window))
         spool.seek(0)
         with hdf5.create(destination, recipe) as file:
             _write(file, spool, cropper.size, kept, dropped)
+            if cropper.keeps_pictures:
+                pictures.seek(0)
+                _write_pictures(file, pictures, sizes)
     reasons = Counter(reason for _, reason in dropped)
     return {"rows": len(rows), "kept": len(kept), "dropped": dict(sorted(reasons.items()))}
 
@@ -199,8 +222,8 @@ def nearest(faces: Faces, prior: np.ndarray | None) -> int:
 
 def _read(
     frame: pd.DataFrame, archives: Mapping[str, Path]
-) -> Iterator[tuple[_Row, np.ndarray | None]]:
-    """Each row with its picture, or None if that cannot be decoded."""
+) -> Iterator[tuple[tuple[_Row, bytes], np.ndarray | None]]:
+    """Each row and its picture's bytes, with the picture, or None if that cannot be decoded."""
     with ExitStack() as stack:
         opened, decoders = {}, {}
         for name in frame["archive"].unique():
@@ -215,7 +238,7 @@ def _read(
         for row in map(_Row._make, frame[columns].itertuples(index=False, name=None)):
             data = opened[row.archive].read(row.offset, row.size)
             check_sample(row.sample_id, sample_name(row.archive, row.member), data)
-            yield row, decoders[row.archive](data)
+            yield (row, data), decoders[row.archive](data)
 
 
 def _prior(row: _Row) -> np.ndarray | None:
@@ -244,3 +267,15 @@ def _write(
         hdf5.write(file, name, values.reshape(len(kept), *shape))
     hdf5.write_strings(file, "dropped_sample_id", [sample for sample, _ in dropped])
     hdf5.write_strings(file, "dropped_reason", [reason for _, reason in dropped])
+
+
+def _write_pictures(file: h5py.File, spool: BinaryIO, sizes: Sequence[_Size]) -> None:
+    table = np.array(sizes, np.int64).reshape(-1, 3)
+    ends = np.cumsum(table[:, 0])
+    encoded = hdf5.contiguous(file, "encoded", (int(table[:, 0].sum()),), np.uint8)
+    start = 0
+    while data := spool.read(COPY_BYTES):
+        encoded[start : start + len(data)] = np.frombuffer(data, np.uint8)
+        start += len(data)
+    hdf5.write(file, "ends", ends)
+    hdf5.write(file, "sizes", table[:, 1:])

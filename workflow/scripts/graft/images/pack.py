@@ -6,13 +6,17 @@ from typing import TypedDict
 
 import cv2
 import numpy as np
+import pandas as pd
 
+from graft.config.datasets import Patches
 from graft.core import hdf5
 from graft.core.errors import damaged
 from graft.core.files import JsonValue
 from graft.datasets.label_sets import names
+from graft.images import patch_rows
 from graft.images.align import shrink
-from graft.images.packs import class_counts, write_labels
+from graft.images.packs import LEFT_OUT, class_counts, write_labels
+from graft.images.patch_rows import Regions
 
 CHUNK = 256
 
@@ -31,13 +35,17 @@ def write(
     packed_size: int,
     classes: Sequence[str],
     multi: bool = False,
+    patches: Patches | None = None,
+    regions: pd.DataFrame | None = None,
     grayscale: bool = False,
     equalize: bool = False,
     recipe: JsonValue,
 ) -> Counts:
     """Write the pack of a part's crops; each picture is prepared by `prepare`.
 
-    multi: whether a label holds any number of classes (see `label_sets`).
+    multi: whether a label holds any number of classes (see `label_sets`). regions: where objects
+    are, as `datasets.regions.read` returns them; a class of which a picture shows only difficult
+    ones is LEFT_OUT. patches: with them, the pictures and their patches are written too.
 
     Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
     """
@@ -51,6 +59,10 @@ def write(
         problem = f"the label {unknown[0]!r} is none of the {len(classes)} classes in data_file.csv"
         raise damaged(crops, problem, "structure")
     labels = encode(named, classes, multi=multi)
+    places = None
+    if regions is not None:
+        places = Regions(regions, sample_ids, classes)
+        labels[places.only_difficult(len(classes)) & (labels == 1)] = LEFT_OUT
     shape = (len(pictures), packed_size, packed_size, 1 if grayscale else 3)
     with hdf5.create(destination, recipe) as file:
         images = hdf5.contiguous(file, "images", shape, np.uint8)
@@ -61,6 +73,9 @@ def write(
             ]
             images[start : start + CHUNK] = np.stack(chunk)
         write_labels(file, labels, sample_ids, groups, classes)
+        if patches is not None and places is not None:
+            with hdf5.open(crops, "crop") as source:
+                patch_rows.write(file, source, patches, places, len(classes))
     counts = {name: int(n) for name, n in zip(classes, class_counts(labels, classes), strict=True)}
     return {"rows": len(labels), "classes": counts}
 

@@ -12,12 +12,41 @@ import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from graft.core import hdf5
 from graft.core.errors import GraftError, damaged
+
+
+class PatchArrays(NamedTuple):
+    """What a pack of `crop: patches` holds besides, or a file of features of its patches.
+
+    starts: the first patch of each picture, and the number of patches; int64 (n + 1,). labels: of
+    the patches, positions in `classes` or, for background, their number; int16 (p,). boxes: float32
+    (p, 4), pixels. encoded, ends: the pictures' files (see `crop`); None in a file of features,
+    whose `features` are those of the patches, float16 (p, views, ...).
+    """
+
+    starts: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    encoded: np.ndarray | None
+    ends: np.ndarray | None
+
+    @classmethod
+    def read(cls, file: h5py.File) -> "PatchArrays":
+        pictures = "encoded" in file
+        return cls(
+            starts=file["starts"][...],
+            labels=hdf5.memmap(file["patch_labels"], "pack"),
+            boxes=hdf5.memmap(file["boxes"], "pack"),
+            encoded=hdf5.memmap(file["encoded"], "pack") if pictures else None,
+            ends=file["ends"][...] if pictures else None,
+        )
+
 
 LEFT_OUT = 2
 """The label of a picture that shows only objects of a class that its publisher calls difficult."""
@@ -41,7 +70,10 @@ class Pack:
             self.sample_ids = hdf5.read_strings(file, "sample_id")
             self.groups = hdf5.read_strings(file, "group")
             self.classes: list[str] = list(json.loads(file.attrs["classes"]))
-        lengths = {len(self.array), len(self.labels), len(self.sample_ids), len(self.groups)}
+            self.patches = PatchArrays.read(file) if "starts" in file else None
+        of_patches = self.patches is not None and self.patches.encoded is None
+        rows = len(self.labels) if of_patches else len(self.array)
+        lengths = {rows, len(self.labels), len(self.sample_ids), len(self.groups)}
         multi = self.labels.ndim == 2
         known = (self.labels >= 0) & (self.labels <= (LEFT_OUT if multi else len(self.classes) - 1))
         shaped = self.labels.shape[1:] == ((len(self.classes),) if multi else ())

@@ -41,7 +41,10 @@ class ModelDescription:
     input_size: int
     preparation: Preparation
     multilabel: bool = False
-    """Whether a picture may have several classes, or none."""
+    """Whether a picture may have several classes, or none, each with a sigmoid of its own."""
+    on_patches: bool = False
+    """Whether it tells the class of patches (the last class is the background), from which a
+    picture's scores follow (see `images.patches`)."""
 
     def confidences(self, logits: torch.Tensor) -> torch.Tensor:
         """Probabilities (n, classes) of logits: those of a row sum to 1, or with `multilabel` each
@@ -50,7 +53,9 @@ class ModelDescription:
 
     def to_json(self) -> dict[str, Any]:
         crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
-        pack = self.preparation.pack.model_dump(mode="json", exclude={"multi"})
+        pack = self.preparation.pack.model_dump(mode="json", exclude={"multi", "patches"})
+        if self.preparation.pack.patches is not None:
+            pack["patches"] = self.preparation.pack.patches.model_dump(mode="json")
         crop["size"], pack["image_size"] = crop.pop("crop_size"), pack.pop("packed_size")
         return {
             **backbone_to_json(self.backbone),
@@ -61,6 +66,7 @@ class ModelDescription:
             "image_size": self.input_size,
             "preparation": {**crop, **pack},
             **({"multilabel": True} if self.multilabel else {}),
+            **({"on_patches": True} if self.on_patches else {}),
         }
 
     @classmethod
@@ -69,6 +75,7 @@ class ModelDescription:
         given = values["preparation"]
         crop = {key: given.get(key) for key in ("crop", "detector", "device", "reproducible")}
         pack = {key: given[key] for key in ("grayscale", "equalize")}
+        pack["patches"] = given.get("patches")
         multilabel = values.get("multilabel", False)
         return cls(
             backbone=backbone_from_json(values),
@@ -82,6 +89,7 @@ class ModelDescription:
                 pack=PackSettings(packed_size=given["image_size"], multi=multilabel, **pack),
             ),
             multilabel=multilabel,
+            on_patches=values.get("on_patches", False),
         )
 
 

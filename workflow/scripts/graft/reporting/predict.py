@@ -45,7 +45,7 @@ class Model:
         self._network: Network = network.to(device)
         self._device, self._precision, self._batch_size = device, precision, batch_size
         spec = self.description.preparation.crop
-        self.crop = Cropper(spec.crop_size, spec.detector, device=device)
+        self.crop = Cropper(spec.crop_size, spec.detector, kind=spec.crop, device=device)
 
     def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """float64 (n, classes), each row summing to 1, of crops uint8 (size, size, 3)."""
@@ -152,8 +152,10 @@ def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarr
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
     """The facts on the page about the model and its input."""
     about, spec = model.description, model.description.preparation
-    aligned = spec.crop.crop == "aligned_face"
-    crop = "one face, aligned" if aligned else "the central square"
+    crop = {
+        "aligned_face": "one face, aligned",
+        "whole": "the central square",
+    }.get(spec.crop.crop, "the whole picture, stretched")
     colour = ", grey" if spec.pack.grayscale else ""
     even = ", histogram equalised" if spec.pack.equalize else ""
     return {

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
-from graft.config.models import Augment, Transform
+from graft.config.models import Augment, OnPatches, Transform
 from graft.images.packs import Packs
+from graft.images.patch_rows import PatchRows
 from graft.models.transforms import to_input
-from graft.training import targets
+from graft.training import sampling, targets
 from graft.training.augmentation import PLAIN, Augmentation
 
 
@@ -14,11 +15,18 @@ class Batches:
     """Reads batches at the cut of a network.
 
     `data` are uint8 pictures (n, h, w, c), which the `transform` prepares, or without one float16
-    features (n, views, ...), of which a plain batch has the first view.
+    features (n, views, ...), of which a plain batch has the first view. `patches`: how those of
+    `PatchRows` are drawn.
     """
 
     def __init__(
-        self, data: Packs, transform: Transform | None, *, device: str, augment: Augment = PLAIN
+        self,
+        data: Packs | PatchRows,
+        transform: Transform | None,
+        *,
+        device: str,
+        augment: Augment = PLAIN,
+        patches: OnPatches | None = None,
     ):
         self.data = data
         self.transform = transform
@@ -26,9 +34,27 @@ class Batches:
         self.device = device
         self.labels = np.asarray(data.labels)
         self.target = targets.of(data)
+        self.patches = patches or OnPatches()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def samples(self) -> int:
+        """How many pictures there are, of which the rows may be patches."""
+        return len(self.data.pictures) if isinstance(self.data, PatchRows) else len(self)
+
+    def epoch_rows(self, balance: str, *, seed: int, rng: np.random.Generator) -> np.ndarray:
+        """The rows of an epoch, as `sampling.epoch_rows` or `PatchRows.epoch_rows` draws them."""
+        if isinstance(self.data, PatchRows):
+            return self.data.epoch_rows(self.patches.per_picture, self.patches.batches, rng)
+        return sampling.epoch_rows(self.labels, balance, seed=seed, rng=rng)
+
+    def epoch_length(self, balance: str) -> int:
+        """How many rows `epoch_rows` gives, the same in every epoch."""
+        if isinstance(self.data, PatchRows):
+            return self.data.epoch_length(self.patches.per_picture)
+        return sampling.epoch_length(self.labels, balance)
 
     def read(
         self, indices: np.ndarray, rng: np.random.Generator | None = None

@@ -21,7 +21,7 @@ from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.models.model_file import Tensors
 from graft.models.network import Network, Standardize
-from graft.training import sampling, schedule
+from graft.training import schedule
 from graft.training.batches import Batches
 from graft.training.optimizers import Average, make_optimizer, step
 from graft.training.schedule import Row, Trial
@@ -184,12 +184,12 @@ def fit(
             precision=precision,
         )
 
-    while chosen := schedule.next_trial(trials, candidates, len(val)):
+    while chosen := schedule.next_trial(trials, candidates, val.samples):
         trials.append(_trial(learner(chosen[1]), *chosen, val, seed=seed))
         _write_checkpoint(checkpoint, state)
 
-    survivors = schedule.survivors(trials, candidates, len(val))
-    for number in schedule.order(trials, candidates, len(val)):
+    survivors = schedule.survivors(trials, candidates, val.samples)
+    for number in schedule.order(trials, candidates, val.samples):
         found = schedule.selected_candidate(histories, settings.select) is not None
         if number not in survivors and found:
             break
@@ -252,7 +252,7 @@ def _epoch(
     rng: np.random.Generator,
 ) -> Iterator[tuple[np.ndarray, int, float]]:
     """The updates of the epoch after `history`, as `Learner.updates` takes them."""
-    rows = sampling.epoch_rows(train.labels, settings.balance, seed=seed, rng=rng)
+    rows = train.epoch_rows(settings.balance, seed=seed, rng=rng)
     count, epoch = updates_of(len(rows), settings), schedule.epochs_done(history)
     drops = schedule.plateau_drops(schedule.losses(history), settings.schedule.patience)
     for number, piece in enumerate(np.array_split(rows, count)):
@@ -268,7 +268,7 @@ def updates_of(rows: int, settings: Hyperparameters) -> int:
 def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed: int) -> Trial:
     """A trial of a round. All candidates see the same rows in the same order."""
     settings, data = learner.settings, learner.data
-    count = updates_of(sampling.epoch_length(data.labels, settings.balance), settings)
+    count = updates_of(data.epoch_length(settings.balance), settings)
     length = schedule.trial_updates(settings, number, count)
     stream = np.random.SeedSequence(seed, spawn_key=(1, number))
     rng = np.random.default_rng(stream)
@@ -276,7 +276,7 @@ def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed:
 
     def pieces() -> Iterator[np.ndarray]:
         while True:
-            rows = sampling.epoch_rows(data.labels, settings.balance, seed=seed, rng=rng)
+            rows = data.epoch_rows(settings.balance, seed=seed, rng=rng)
             yield from np.array_split(rows, count)
 
     factors = schedule.trial_factors(settings, length, count)
@@ -292,8 +292,8 @@ def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed:
 @torch.inference_mode()
 def logits(network: Network, batches: Batches, precision: str) -> torch.Tensor:
     """float32 (n, classes) logits of all rows, in order, without augmentation."""
-    outputs = [torch.zeros((0, network.classes))]
-    return torch.cat([*outputs, *_outputs(network, network, batches, precision)])
+    none = torch.zeros((0, network.classes))
+    return torch.cat([none, *outputs(network, network, batches, precision)])
 
 
 @torch.inference_mode()
@@ -301,20 +301,28 @@ def standardize(network: Network, batches: Batches, precision: str) -> Tensors:
     """The head's tensors `standardize.*`, fit to the features of all rows."""
     layer = network.head.get_submodule("standardize")
     assert isinstance(layer, Standardize)
-    layer.fit(_outputs(network, network.suffix, batches, precision))
+    layer.fit(outputs(network, network.suffix, batches, precision))
     return {f"standardize.{name}": value.cpu() for name, value in layer.state_dict().items()}
 
 
-def _outputs(
-    network: Network, part: nn.Module, batches: Batches, precision: str
+def outputs(
+    network: Network,
+    part: nn.Module,
+    batches: Batches,
+    precision: str,
+    *,
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[torch.Tensor]:
-    """float32 outputs of a part of a network in evaluation mode, in order, not augmented."""
+    """float32 outputs of a part of a network in evaluation mode, of the rows from `first` to before
+    `last`, in order, not augmented."""
     network.eval()
-    for start in range(0, len(batches), EVALUATION_BATCH):
-        inputs, _ = batches.read(np.arange(start, min(start + EVALUATION_BATCH, len(batches))))
+    end = len(batches) if last is None else last
+    for start in range(first, end, EVALUATION_BATCH):
+        inputs, _ = batches.read(np.arange(start, min(start + EVALUATION_BATCH, end)))
         with torch.autocast(batches.device, torch.bfloat16, enabled=precision == "bf16"):
-            outputs = part(inputs)
-        yield outputs.float().cpu()
+            found = part(inputs)
+        yield found.float().cpu()
 
 
 def _trained_tensors(network: Network) -> Tensors:

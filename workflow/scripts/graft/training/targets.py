@@ -14,8 +14,14 @@ from torch import nn
 from torch.nn import functional
 
 from graft.config.models import Hyperparameters
+from graft.images import patches
 from graft.images.packs import LEFT_OUT, Packs, class_counts
+from graft.images.patch_rows import PatchRows
 
+EXPONENT = 5
+"""k in a picture's score (Oquab et al. 2014), while epochs are chosen."""
+
+Rows = Packs | PatchRows
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -23,13 +29,13 @@ class Target(Protocol):
     """The interface of targets. Outputs are float32 logits (n, classes), labels those of a batch
     (see `Batches.read`)."""
 
-    def loss(self, settings: Hyperparameters, data: Packs, device: str) -> Loss:
+    def loss(self, settings: Hyperparameters, data: Rows, device: str) -> Loss:
         """The mean loss of outputs and labels, for training on `data`."""
 
     def right(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
         """How many rows of a batch are right, where a row may be right in part."""
 
-    def scores(self, outputs: torch.Tensor, data: Packs) -> dict[str, float]:
+    def scores(self, outputs: torch.Tensor, data: Rows) -> dict[str, float]:
         """What validation measures of the outputs of all rows of `data`: at least `loss` and
         `accuracy`."""
 
@@ -37,7 +43,7 @@ class Target(Protocol):
 class Multiclass:
     """One class per picture: the softmax of the logits."""
 
-    def loss(self, settings: Hyperparameters, data: Packs, device: str) -> Loss:
+    def loss(self, settings: Hyperparameters, data: Rows, device: str) -> Loss:
         """The cross entropy: label smoothing and class weights as torch has them.
 
         Balanced weights are n / (K n_k) for n training rows of K classes, n_k of class k (King &
@@ -53,7 +59,7 @@ class Multiclass:
         truth = labels.argmax(1) if labels.ndim == 2 else labels  # a mixture: the larger
         return int((outputs.argmax(1) == truth).sum())
 
-    def scores(self, outputs: torch.Tensor, data: Packs) -> dict[str, float]:
+    def scores(self, outputs: torch.Tensor, data: Rows) -> dict[str, float]:
         """Mean cross entropy, accuracy and balanced accuracy."""
         truth = torch.from_numpy(data.labels)
         right = (outputs.argmax(1) == truth).numpy()
@@ -71,7 +77,7 @@ class Multilabel:
     Labels of LEFT_OUT count nowhere: there is no telling whether they should be found.
     """
 
-    def loss(self, settings: Hyperparameters, data: Packs, device: str) -> Loss:
+    def loss(self, settings: Hyperparameters, data: Rows, device: str) -> Loss:
         """The mean binary cross entropy of all classes and rows.
 
         A `label_smoothing` of s makes the targets s / 2 and 1 - s / 2. Balanced weights multiply
@@ -98,7 +104,7 @@ class Multilabel:
         right = ((outputs > 0) == (labels == 1)) & counted
         return float((right.sum(1) / counted.sum(1).clamp(min=1)).sum())
 
-    def scores(self, outputs: torch.Tensor, data: Packs) -> dict[str, float]:
+    def scores(self, outputs: torch.Tensor, data: Rows) -> dict[str, float]:
         """Mean binary cross entropy, the mean share of classes that are decided rightly, and the
         mean over classes of the average precision (that of scikit-learn)."""
         labels = torch.from_numpy(data.labels)
@@ -126,9 +132,26 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-MULTICLASS, MULTILABEL = Multiclass(), Multilabel()
+class OfPatches(Multiclass):
+    """One class per patch, or background, from which the classes of the picture follow."""
+
+    def scores(self, outputs: torch.Tensor, data: Rows) -> dict[str, float]:
+        """Mean cross entropy and accuracy of the patches, and the mean average precision of the
+        pictures' scores (see `patches.scores`) at EXPONENT."""
+        assert isinstance(data, PatchRows), "there are no pictures"
+        found = super().scores(outputs, data)
+        del found["balanced_accuracy"]
+        picture_scores = patches.scores(
+            functional.log_softmax(outputs.double(), 1).numpy(), data.starts, EXPONENT
+        )
+        return found | {"mean_ap": mean_average_precision(picture_scores, data.pictures.labels)}
 
 
-def of(data: Packs) -> Target:
+MULTICLASS, MULTILABEL, OF_PATCHES = Multiclass(), Multilabel(), OfPatches()
+
+
+def of(data: Rows) -> Target:
     """The target that the labels of some samples are for."""
+    if isinstance(data, PatchRows):
+        return OF_PATCHES
     return MULTILABEL if data.labels.ndim == 2 else MULTICLASS

@@ -14,18 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from graft.config.architectures import IMAGE, PROBES, frozen, trains_transferred
+from graft.config.models import HeadStart
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
 from graft.core.files import atomic
 from graft.datasets.splits import covering_order, nested_order
 from graft.images.packs import Packs, class_counts, open_parts
+from graft.images.patch_rows import PatchRows, open_patches
 from graft.models import model_file
 from graft.models.model_file import ModelDescription, Tensors
 from graft.models.network import Network
-from graft.training import loop, probes, sampling, schedule
+from graft.training import loop, probes, schedule
 from graft.training.batches import Batches
+from graft.training.targets import Rows
 
 
 def train(
@@ -50,13 +54,13 @@ def train(
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.device == "cpu")
-    cut, rows, val_rows = settings.cut, open_parts(train_parts), open_parts(val_parts)
+    cut, on_patches = settings.cut, settings.patches
+    rows, val_rows = open_rows(train_parts, settings), open_rows(val_parts, settings)
+    if on_patches is not None and isinstance(val_rows, PatchRows):
+        val_rows = val_rows.thinned(on_patches.validation)
     if settings.train_size is not None:
         rows = subset(rows, settings.train_size, seed, name)
     check_samples(rows, len(val_rows), name)
-    length = sampling.epoch_length(rows.labels, settings.train.balance)
-    updates = loop.updates_of(length, settings.train)
-    spec = schedule.resolved(settings.train, updates)
     tensors = None if source is None else model_file.load(source)[0]
     # Fine-tuning from the head of a linear probe is LP-FT (Kumar et al. 2022, arXiv:2202.10054).
     head, probe = (None, {"mode": None}) if warm_up is None else model_file.load(warm_up)
@@ -64,12 +68,19 @@ def train(
         backbone=settings.backbone,
         cut=cut,
         mode=settings.mode,
-        head=spec.head,
+        head=settings.train.head,
         classes=rows.classes,
         input_size=settings.backbone.transform.size or settings.preparation.pack.packed_size,
         preparation=settings.preparation,
         multilabel=rows.labels.ndim == 2,
+        on_patches=on_patches is not None,
     )
+    plain = settings.backbone.transform if cut == IMAGE else None
+    length = Batches(rows, plain, device=settings.device, patches=on_patches).epoch_length(
+        settings.train.balance
+    )
+    updates = loop.updates_of(length, settings.train)
+    spec = schedule.resolved(settings.train, updates)
 
     @functools.cache
     def statistics() -> Tensors:
@@ -80,16 +91,15 @@ def train(
         return loop.standardize(network.to(settings.device), batches(rows), settings.precision)
 
     def make_network() -> Network:
-        network = build(description, seed=seed, source=tensors, head=head)
+        network = build(
+            description, seed=seed, source=tensors, head=head, start=settings.train.head_start
+        )
         network.head.load_state_dict({**network.head.state_dict(), **statistics()})
         return network
 
-    def batches(data: Packs) -> Batches:
+    def batches(data: Rows) -> Batches:
         return Batches(
-            data,
-            settings.backbone.transform if cut == IMAGE else None,
-            augment=spec.augment,
-            device=settings.device,
+            data, plain, augment=spec.augment, device=settings.device, patches=on_patches
         )
 
     if settings.mode in PROBES:
@@ -133,7 +143,7 @@ def train(
         "mode": settings.mode,
         "cut": cut,
         "classes": rows.classes,
-        "samples": {"train": len(rows), "val": len(val_rows)},
+        "samples": {"train": batches(rows).samples, "val": batches(val_rows).samples},
         "transfer": transfer(network, tensors, head),
         "rows_per_epoch": length,
         "epochs": spec.epochs,
@@ -149,13 +159,28 @@ def train(
     }
 
 
-def subset(rows: Packs, size: int, seed: int, name: str) -> Packs:
+def open_rows(parts: Sequence[Path], settings: TrainSettings) -> Rows:
+    """The samples of some parts: pictures or features, or their patches."""
+    if settings.patches is None:
+        return open_parts(parts)
+    return open_patches(parts, settings.preparation.pack.packed_size)
+
+
+def subset(rows: Rows, size: int, seed: int, name: str) -> Rows:
     """So many of the rows, the classes in proportion; those of a size are part of every larger one.
 
     Of rows of any number of classes each class is there, and chance decides the proportions.
     Which ones depends on `seed`, so that the spread over seeds has the choice of labels in it.
     Raises GraftError if there are fewer rows, or more classes.
     """
+    if isinstance(rows, PatchRows):
+        chosen = subset_rows(rows.pictures, size, seed, name)
+        return rows.of_pictures(chosen)
+    return rows.subset(subset_rows(rows, size, seed, name))
+
+
+def subset_rows(rows: Packs, size: int, seed: int, name: str) -> np.ndarray:
+    """The rows of `subset`, ascending: int64 (size,)."""
     classes = np.count_nonzero(class_counts(rows.labels, rows.classes))
     if not classes <= size <= len(rows):
         raise GraftError(
@@ -167,16 +192,21 @@ def subset(rows: Packs, size: int, seed: int, name: str) -> Packs:
         order = covering_order(rows.labels == 1, ids, seed)
     else:
         order = nested_order(rows.labels.tolist(), ids, seed)
-    return rows.subset(np.sort(order[:size]))
+    return np.sort(order[:size])
 
 
 def build(
-    description: ModelDescription, *, seed: int, source: Tensors | None, head: Tensors | None
+    description: ModelDescription,
+    *,
+    seed: int,
+    source: Tensors | None,
+    head: Tensors | None,
+    start: HeadStart | None = None,
 ) -> Network:
     """A network ready to train. The random weights depend on the seed alone.
 
     `source` is None when training from scratch; `head` holds the tensors of the warm-up mode's
-    model, or is None to start from a random head.
+    model, or is None to start from a random head, which `start` draws otherwise than torch does.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -188,11 +218,21 @@ def build(
             description.input_size,
             skip_init=source is not None,
         )
+        if start is not None:
+            draw_head(network, start)
     if source is not None:
         network.backbone.load(source)
     if head is not None:
         network.load_head(head, "the warm-up model")
     return network
+
+
+def draw_head(network: Network, start: HeadStart) -> None:
+    """Draw the weights of a head's linear layers from a Gaussian; their biases are constants."""
+    linear = [layer for layer in network.head if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        nn.init.normal_(layer.weight, std=start.std)
+        nn.init.constant_(layer.bias, 0.0 if layer is linear[-1] else start.bias)
 
 
 def transfer(network: Network, source: Tensors | None, head: Tensors | None) -> dict[str, Any]:
@@ -254,7 +294,7 @@ def checkpoint_of(model: Path) -> Path:
     return model.with_name(".checkpoint.pt")
 
 
-def check_samples(rows: Packs, val: int, name: str) -> None:
+def check_samples(rows: Rows, val: int, name: str) -> None:
     """Every class needs a training sample, and validation any; GraftError without."""
     if not val:
         raise GraftError(f"{name}: no validation sample is left. Raise the dataset's split.val.")
