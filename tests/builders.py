@@ -204,6 +204,17 @@ def fer2013_table(folder, emotions, usages, pixels=None, name="fer2013.csv"):
     return {name: folder / name}
 
 
+def voc_xml(*objects, size=(100, 80)):
+    """An annotation of (class, (xmin, ymin, xmax, ymax)) objects, each perhaps with `difficult`."""
+    edges = ("xmin", "ymin", "xmax", "ymax")
+    text = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    for name, box, *difficult in objects:
+        tags = "".join(f"<{key}>{edge}</{key}>" for key, edge in zip(edges, box, strict=True))
+        flag = f"<difficult>{difficult[0]}</difficult>" if difficult else ""
+        text += f"<object><name>{name}</name>{flag}<bndbox>{tags}</bndbox></object>"
+    return f"<annotation>{text}</annotation>".encode()
+
+
 def pictures_of(path):
     """(name, pixels) of every picture of a container, read as the stages do."""
     decode = containers.decoder(path)
