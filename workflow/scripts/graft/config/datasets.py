@@ -5,7 +5,7 @@ The text below a key is its description (see `models`).
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from graft.config.types import (
     AboveZero,
@@ -235,6 +235,17 @@ def _several(label: object) -> object:
     return "classes" if label == {"multi": True} else label
 
 
+def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not name or "|" in name for name in names):
+        raise ValueError("the name of a class is not empty and has no |, which joins several")
+    return names
+
+
+class Voc2007Options(Settings):
+    classes: Annotated[UniqueTexts, AfterValidator(_joinable)] | None = None
+    """the classes there are, for data sets of other objects in VOC's format; `null`: VOC's 20"""
+
+
 class Fer2013(Published):
     labels = {
         "emotion": Label(
@@ -316,6 +327,22 @@ class Mnist(Published):
     options: NoOptions = NoOptions()
 
 
+class Voc2007(Published):
+    labels = {
+        "objects": Label(
+            "one or several tars of `<root>/{Annotations,JPEGImages,ImageSets/Main}`, as Pascal "
+            "VOC is published in any year; `train.txt`, `val.txt` and `test.txt` in the last give "
+            "the splits",
+            "those of all objects in a picture, which may be several or none",
+            multi=True,
+        )
+    }
+    has_regions = True
+    layout: Literal["voc2007"]
+    label: Literal["objects"]
+    options: Voc2007Options = Voc2007Options()
+
+
 class Merged(Dataset):
     merge: TwoTexts
     """other data sets to put together, instead of `layout`, `files` and `label`: see below"""
@@ -327,6 +354,7 @@ LAYOUTS: dict[str, type[Published]] = {
     "imdb_wiki": ImdbWiki,
     "lfw": Lfw,
     "mnist": Mnist,
+    "voc2007": Voc2007,
 }
 """The layouts by name; the code of each is graft.datasets.layouts.<name>."""
 
@@ -349,6 +377,7 @@ AnyDataset = Annotated[
     | Annotated[ImdbWiki, Tag("<imdb_wiki>")]
     | Annotated[Lfw, Tag("<lfw>")]
     | Annotated[Mnist, Tag("<mnist>")]
+    | Annotated[Voc2007, Tag("<voc2007>")]
     | Annotated[Merged, Tag("<merge>")],
     Discriminator(_kind_of_dataset),
 ]
