@@ -154,6 +154,19 @@ def structure(config: Config, dataset: str) -> StructureSettings:
     )
 
 
+class RegionsSettings(Stage):
+    members: dict[str, Classes]
+    """The data sets that are merged, by name; a data set that merges none is the only one."""
+    merged: bool
+    classes: Classes
+
+
+def regions(config: Config, dataset: str) -> RegionsSettings:
+    read = structure(config, dataset)
+    members = {name: member.classes for name, member in read.read.items()}
+    return RegionsSettings(members=members, merged=read.merged, classes=read.classes)
+
+
 class CropSettings(Stage):
     crop: Literal["aligned_face", "whole", "stretched", "patches"]
     crop_size: int

@@ -43,6 +43,14 @@ def relabel(
         _check(f"{key}.one_vs_rest", [classes.one_vs_rest], remaining)
 
 
+def renamed(name: str, classes: Classes) -> str | None:
+    """What a class is called after the steps of `relabel`; None if `only` leaves it out."""
+    name = classes.rename.get(name, name)
+    if classes.only is not None and name not in classes.only:
+        return None
+    return name if classes.one_vs_rest in (None, name) else REST
+
+
 def _relabelled(candidate: Candidate, classes: Classes) -> Candidate:
     label = classes.rename.get(candidate.label, candidate.label)
     reason = candidate.drop_reason

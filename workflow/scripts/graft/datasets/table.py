@@ -102,7 +102,7 @@ def write(path: str | os.PathLike, frame: pd.DataFrame) -> None:
     columns = [cells[name].tolist() for name in COLUMNS]
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         file.write(",".join(COLUMNS) + "\n")
-        file.writelines(",".join(map(_quoted, row)) + "\n" for row in zip(*columns, strict=True))
+        file.writelines(",".join(map(quoted, row)) + "\n" for row in zip(*columns, strict=True))
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
@@ -140,7 +140,8 @@ def classes(frame: pd.DataFrame, *, multi: bool = False) -> list[str]:
     return sorted(set((by_class(kept) if multi else kept)["label"]))
 
 
-def _quoted(cell: str) -> str:
+def quoted(cell: str) -> str:
+    """A cell as RFC 4180 writes it."""
     if any(character in cell for character in ',"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
     return cell
