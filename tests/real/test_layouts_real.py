@@ -1,18 +1,24 @@
-"""MNIST, whole, and a part of FER2013 as published; needs the kit (GRAFT_KIT, ../shared/data)."""
+"""MNIST, whole, and parts of FER2013 and VOC 2007; needs the kit (GRAFT_KIT, ../shared/data)."""
 
 import csv
 import gzip
+import io
 from collections import Counter
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
-from builders import build_rows, read_layout
-from conftest import KIT, needs_kit
+from builders import build_rows, read_layout, tar_content
+from conftest import KIT, SHIPPED, needs_kit
+from PIL import Image
 
+from graft.config import stages
+from graft.config.read import read_config
 from graft.core.raw_names import raw_name
-from graft.datasets import containers, table
+from graft.datasets import annotations, containers, regions, table
 from graft.datasets.layouts.fer2013 import EMOTIONS
+from graft.datasets.layouts.voc2007 import CLASSES
 from graft.download.archives import Archive
 from graft.download.unpack import unpack_gzip
 from graft.images import crop, pack
@@ -123,3 +129,73 @@ def test_fer2013s_pictures_are_those_of_the_table(fer):
                 assert (
                     picture[..., channel].ravel().tolist() == published[int(member.name)].tolist()
                 )
+
+
+@pytest.fixture(scope="module")
+def voc():
+    return {path.name: path for path in sorted((KIT / "voc2007").glob("*.tar"))}
+
+
+@pytest.fixture(scope="module")
+def voc_lists(voc):
+    """(class, split) -> picture -> 1, 0 or -1, as the published lists have it."""
+    lists = {}
+    for path in voc.values():
+        for name, data in tar_content(path).items():
+            file = name.rpartition("/")[2].removesuffix(".txt")
+            kind, _, split = file.rpartition("_")
+            if "/ImageSets/Main/" in name and kind in CLASSES and split in ("train", "val", "test"):
+                lines = [line.split() for line in data.decode().splitlines()]
+                lists[kind, split] = {picture: int(number) for picture, number in lines}
+    assert len(lists) == 60
+    return lists
+
+
+def test_voc2007_has_the_splits_and_the_classes_of_its_lists(voc, voc_lists):
+    rows = read_layout("voc2007", voc, "objects")
+    assert Counter((row.split, row.drop_reason) for row in rows) == {
+        ("train", ""): 268,
+        ("val", ""): 256,
+        ("test", ""): 540,
+    }
+    labels = {row.member[-10:-4]: row.label.split("|") for row in rows}
+    splits = {row.member[-10:-4]: row.split for row in rows}
+    for (kind, split), published in voc_lists.items():
+        assert published.keys() == {name for name in splits if splits[name] == split}
+        for picture, number in published.items():
+            assert (kind in labels[picture]) is (number >= 0), (kind, picture)
+
+
+def test_voc2007s_regions_say_what_its_lists_say(voc, voc_lists, tmp_path):
+    """A list has 1 for an object that is not difficult, 0 for difficult ones only, -1 for none."""
+    rows = [
+        {"sample_id": row.member[-10:-4], "archive": row.archive, "member": row.member}
+        for row in read_layout("voc2007", voc, "objects")
+    ]
+    frame = pd.DataFrame(rows).assign(drop_reason="")
+    spec = stages.regions(read_config(SHIPPED), "voc2007")
+    found, counts = regions.collect(frame, spec, voc)
+    regions.write(tmp_path / "regions.csv", found)
+    again = regions.read(tmp_path / "regions.csv")
+    pd.testing.assert_frame_equal(again, found)
+    assert counts["samples"] == 1064 and counts["empty"] == counts["clipped"] == 0
+    easy = set(zip(found["label"], found["sample_id"], found["difficult"], strict=True))
+    for (kind, _), published in voc_lists.items():
+        for picture, number in published.items():
+            held = 1 if (kind, picture, False) in easy else 0
+            held = held if held or (kind, picture, True) in easy else -1
+            assert held == number, (kind, picture)
+
+
+def test_voc2007s_annotations_have_the_sizes_of_its_pictures(voc):
+    checked = 0
+    for path in voc.values():
+        files = tar_content(path)
+        for name in files:
+            if name.endswith(".jpg"):
+                xml = name.replace("JPEGImages", "Annotations").replace(".jpg", ".xml")
+                found = annotations.parse(files[xml], xml)
+                assert Image.open(io.BytesIO(files[name])).size == (found.width, found.height)
+                assert files[xml].count(b"<object>") == len(found.objects)
+                checked += 1
+    assert checked == 1064
