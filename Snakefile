@@ -26,6 +26,7 @@ include: "workflow/rules/common.smk"
 rule all:
     default_target: True
     input:
+        targets("regions"),
         targets("labels"),
         targets("plots"),
         targets("overview"),
@@ -35,6 +36,7 @@ rule all:
 
 include: "workflow/rules/download.smk"
 include: "workflow/rules/structure.smk"
+include: "workflow/rules/regions.smk"
 include: "workflow/rules/crop.smk"
 include: "workflow/rules/pack.smk"
 include: "workflow/rules/weights.smk"

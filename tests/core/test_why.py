@@ -31,12 +31,12 @@ def code() -> Code:
         (
             "graft.datasets.layouts.lfw",
             {"structure": " (only with LAYOUTS lfw)"},
-            f"crop, {FOLLOWING_CROP}",
+            f"regions, crop, {FOLLOWING_CROP}",
         ),
         (
             "graft.demo.face",
             {"download": " (only with DRAWINGS lfw, DRAWINGS wiki)"},
-            f"structure, crop, {FOLLOWING_CROP}",
+            f"structure, regions, crop, {FOLLOWING_CROP}",
         ),
         (
             "workflow/scripts/graft/reporting/templates/style.css",

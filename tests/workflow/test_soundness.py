@@ -5,12 +5,15 @@ more beside it. A job is held to the entries of registries that its own settings
 """
 
 import ast
+import copy
 import functools
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from builders import make_tar, voc_xml
 from conftest import ROOT
 
 from graft.config import reports, stages
@@ -33,6 +36,13 @@ MORE = {
             "packed_size": 32,
             "limit": {"train": 40, "val": 20, "test": 20},
         },
+        "objects": {
+            "layout": "voc2007",
+            "files": {"voc.tar": {"url": ["voc.tar"]}},
+            "label": "objects",
+            "crop": "whole",
+            "packed_size": 32,
+        },
     },
     "experiments": {
         "few": {
@@ -45,8 +55,20 @@ MORE = {
     "run": ["few"],
     "predict": {"pictures": "photos", "experiment": "few", "mode": "freeze_conv2_1"},
 }
-"""Beside the tiny default: another layout, a cut within a block, predictions and an export."""
+"""Beside the tiny default: other layouts, a cut within a block, predictions and an export."""
 FEW = "results/experiments/few/freeze_conv2_1/0"
+
+
+def write_kit(path):
+    """Pictures of cats and dogs as Pascal VOC is published; returns the file's digest."""
+    files = {}
+    for split, numbers in {"train": range(6), "val": range(6, 8), "test": range(8, 10)}.items():
+        files[f"ImageSets/Main/{split}.txt"] = "".join(f"{n}\n" for n in numbers).encode()
+        for n in numbers:
+            pixels = bytes((n * k) % 256 for k in range(256))
+            files[f"Annotations/{n}.xml"] = voc_xml((("cat", "dog")[n % 2], (1, 1, 9 + n, 9)))
+            files[f"JPEGImages/{n}.pgm"] = b"P5 16 16 255\n" + pixels
+    return hashlib.sha256(make_tar(path, files).read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +76,15 @@ def jobs(done, tmp_path_factory) -> dict[str, list[dict]]:
     """stage -> its jobs: `settings`, and (module's file, line, name) of what they `called`."""
     project = done.copy(tmp_path_factory.mktemp("soundness") / "project")
     overlay = project.folder / "more.yaml"
-    overlay.write_text(json.dumps(MORE))
+    digest = write_kit(project.folder / "voc.tar")
+    more = copy.deepcopy(MORE)
+    more["datasets"]["objects"]["files"]["voc.tar"]["sha256"] = digest
+    overlay.write_text(json.dumps(more))
     project.overlays.append(overlay)
     (project.folder / "photos").mkdir()
     (project.folder / "photos/grey.pgm").write_bytes(b"P5 16 16 255\n" + bytes(range(256)))
-    targets = (f"{FEW}/metrics.json", f"{FEW}/model.onnx", "predict")
+    regions = "results/data/objects/regions.csv"
+    targets = (f"{FEW}/metrics.json", f"{FEW}/model.onnx", "predict", regions)
     project.snakemake(*targets, environment=done.watch)
     jobs: dict[str, list[dict]] = defaultdict(list)
     for path in Path(done.watch["GRAFT_WATCH"]).glob("*.json"):
@@ -91,6 +117,7 @@ def definition_at(path: Path, line: int) -> str:
 STAGES = {
     "download": stages.DownloadSettings,
     "structure": stages.StructureSettings,
+    "regions": stages.RegionsSettings,
     "crop": stages.CropSettings,
     "pack": stages.PackSettings,
     "weights": stages.WeightsSettings,

@@ -515,6 +515,20 @@ def test_each_profile_plans_the_same_jobs(tmp_path, profile):
     assert planned(project.dry_run(profile=profile, cores=False)) == EVERYTHING
 
 
+def test_regions_are_made_where_a_layout_says_where_objects_are_and_nowhere_else(tmp_path):
+    project = Project(tmp_path / "project")
+    overlay = project.folder / "overlay.yaml"
+    overlay.write_text(
+        "run: [objects]\n"
+        "experiments: {objects: {dataset: voc2007, source: vgg_mini, modes: [from_scratch]}}\n"
+    )
+    project.overlays = [overlay]
+    plan = planned(project.dry_run())
+    assert plan["regions"] == 1 and plan["structure"] == 1 and plan["download"] == 2
+    assert planned(project.dry_run("all_regions"))["regions"] == 1
+    assert "regions" not in planned(Project(tmp_path / "tiny").dry_run())
+
+
 def test_a_file_with_another_sha256_is_reported_in_one_sentence(tmp_path):
     project = Project(tmp_path / "project")
     (project.folder / "mine.tar").write_bytes(b"not what was published")

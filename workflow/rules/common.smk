@@ -28,8 +28,8 @@ from graft.download import folders
 from graft.reporting import ledger
 
 STAGES = (
-    "download structure crop pack weights features train evaluate compare labels plots overview "
-    "report track predict export"
+    "download structure regions crop pack weights features train evaluate compare labels plots "
+    "overview report track predict export"
 ).split()
 # `track` talks to a server, the report is about this machine, and own photographs have no place
 # in a store that may be shared.
@@ -388,6 +388,9 @@ def targets(stage):
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)
+        case "regions":
+            placed = [name for name in datasets if plan.has_regions(settings, name)]
+            return expand(f"{DATA}/regions.seal.json", dataset=placed)
         case "crop" | "pack":
             folder = {"crop": "crops", "pack": "packs"}[stage]
             return [

@@ -16,7 +16,9 @@ rule report:
         # Seals alone: what they count, and where their stage ran.
         others=[
             seal
-            for stage in ("download", "crop", "pack", "weights", "features", "evaluate")
+            for stage in (
+                *("download", "regions", "crop", "pack", "weights", "features", "evaluate"),
+            )
             for seal in targets(stage)
         ],
     output:

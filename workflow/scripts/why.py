@@ -20,8 +20,9 @@ SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parents[1]
 
 NEXT = {
-    "download": ["structure", "crop"],
-    "structure": ["crop", "pack", "plots", "report"],
+    "download": ["structure", "regions", "crop"],
+    "structure": ["regions", "crop", "pack", "plots", "report"],
+    "regions": ["report"],
     "crop": ["pack", "plots"],
     "pack": ["features", "train", "evaluate", "plots"],
     "weights": ["features", "train"],

@@ -31,7 +31,17 @@ FILES = {
 
 
 ORDER = (
-    *("download", "structure", "crop", "pack", "weights", "features", "train", "evaluate"),
+    *(
+        "download",
+        "structure",
+        "regions",
+        "crop",
+        "pack",
+        "weights",
+        "features",
+        "train",
+        "evaluate",
+    ),
     *("labels", "compare", "plots", "overview"),
 )
 """The stages, each after those that it reads from."""
