@@ -20,7 +20,7 @@ def parts(tmp_path_factory):
 
 @pytest.fixture
 def rows(parts):
-    return open_patches(parts, SIDE)
+    return open_patches(parts)
 
 
 def boxes_of():
@@ -100,4 +100,4 @@ def test_a_pack_of_whole_pictures_has_no_patches(tmp_path):
     from networks import write_pack as whole
 
     with pytest.raises(GraftError, match="holds no patches"):
-        open_patches([whole(tmp_path / "x.h5", 4, 0)], SIDE)
+        open_patches([whole(tmp_path / "x.h5", 4, 0)])

@@ -14,6 +14,7 @@ PUBLISHED = [
     "vgg16",
     "vgg16_fc7",
     "alexnet",
+    "alexnet_fc7",
     "squeezenet1_0",
     "squeezenet1_1",
     "inception_v3",
@@ -43,7 +44,7 @@ def published(name):
 
 def trunk(name, network, images):
     """What torchvision's network computes before its pooling, or before its last layer."""
-    if name == "vgg16_fc7":
+    if name.endswith("_fc7"):
         return network.classifier[:6](network.avgpool(network.features(images)).flatten(1))
     if hasattr(network, "features"):
         return network.features(images)
@@ -58,7 +59,7 @@ def test_a_backbone_is_torchvisions_own_network_in_blocks(name):
     theirs = settle(published(name))
     ours = Backbone(name, skip_init=True).eval()
     imported = ours.load(theirs.state_dict())
-    top = ("classifier.6",) if name == "vgg16_fc7" else ("classifier", "fc.", "AuxLogits.")
+    top = ("classifier.6",) if name.endswith("_fc7") else ("classifier", "fc.", "AuxLogits.")
     assert set(imported) == {k for k in theirs.state_dict() if not k.startswith(top)}
     assert [block for block, _ in ours.named_children()] == list(architectures.BLOCKS[name])
     side = 80 if name == "inception_v3" else 64
@@ -77,7 +78,9 @@ def test_every_architecture_but_the_stack_is_registered_and_no_other():
         BACKBONES["vgg61"]
 
 
-@pytest.mark.parametrize("name", [name for name in architectures.BLOCKS if name != "vgg16_fc7"])
+@pytest.mark.parametrize(
+    "name", [name for name in architectures.BLOCKS if not name.endswith("_fc7")]
+)
 def test_random_weights_are_all_drawn_and_follow_from_the_seed(name):
     torch.use_deterministic_algorithms(True)  # what is left unset is then not a number
     try:

@@ -18,6 +18,8 @@ from graft.training import schedule
         ({"name": "plateau", "gamma": 0.5, "min_lr": 0.7}, [1, 1, 1]),
         ({"name": "constant"}, [1, 1, 1]),
         ({"name": "step", "step_size": 2, "gamma": 0.1}, [1, 1, 0.1]),
+        # neon's Schedule(step_config=[1, 2], change=0.1).
+        ({"name": "step", "steps": [1, 2], "gamma": 0.1}, [1, 0.1, 0.01]),
         ({"name": "cosine"}, [1, 0.75, 0.25]),
         ({"name": "time", "decay": 0.5}, [1, 1 / 1.5, 1 / 2]),
     ],

@@ -1,14 +1,15 @@
 """The backbones Graft knows, by name, with their ordered blocks. No torch in here.
 
 A block is the unit that can be frozen or transferred. The names are those of the papers or of
-torchvision: VGG's five convolution stages (and its two wide fully connected layers), AlexNet's
-five convolutions, SqueezeNet's Fire modules, Inception's groups of modules on one grid,
-MobileNetV3's bottlenecks, EfficientNet's stages 2 to 8, ResNet's stem and four stages. `mlp`
+torchvision: VGG's five convolution stages, AlexNet's five convolutions (of both perhaps the two
+wide fully connected layers too), SqueezeNet's Fire modules, Inception's groups of modules on one
+grid, MobileNetV3's bottlenecks, EfficientNet's stages 2 to 8, ResNet's stem and four stages. `mlp`
 and `cnn3` are plain baselines: no block at all, and three small convolutions. A `stack` is
 several backbones side by side, which are one block.
 """
 
 VGG = ("block1", "block2", "block3", "block4", "block5")
+ALEXNET = ("conv1", "conv2", "conv3", "conv4", "conv5")
 SQUEEZENET = ("stem", *(f"fire{i}" for i in range(2, 10)))
 RESNET = ("stem", "layer1", "layer2", "layer3", "layer4")
 STACK = "stack"
@@ -17,7 +18,8 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     "vgg_mini": VGG,
     "vgg16": VGG,
     "vgg16_fc7": (*VGG, "fc6", "fc7"),
-    "alexnet": ("conv1", "conv2", "conv3", "conv4", "conv5"),
+    "alexnet": ALEXNET,
+    "alexnet_fc7": (*ALEXNET, "fc6", "fc7"),
     "squeezenet1_0": SQUEEZENET,
     "squeezenet1_1": SQUEEZENET,
     "inception_v3": ("stem", "mixed5", "mixed6", "mixed7"),
@@ -32,7 +34,14 @@ BLOCKS: dict[str, tuple[str, ...]] = {
 
 LEAST_SIDES = {
     **dict.fromkeys(("vgg_mini", "vgg16", "vgg16_fc7"), 32),
-    **{"alexnet": 63, "squeezenet1_0": 21, "squeezenet1_1": 17, "inception_v3": 75, "cnn3": 148},
+    **{
+        "alexnet": 63,
+        "alexnet_fc7": 63,
+        "squeezenet1_0": 21,
+        "squeezenet1_1": 17,
+        "inception_v3": 75,
+        "cnn3": 148,
+    },
 }
 """The smallest pictures that an architecture takes, in pixels a side; 8 where it is not listed."""
 

@@ -115,6 +115,9 @@ class Shards(Settings):
 
 
 class Patches(Settings):
+    side: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """side of the patches in pixels, as the network gets them; `null`: as `packed_size`, which is
+    that of whole pictures"""
     scales: Annotated[tuple[ScaleOfPatches, ...], Field(strict=False, min_length=1)] = SCALES
     """how often a patch fits the shorter side of the picture; the default is that of Oquab et al.
     (2014)"""

@@ -190,6 +190,9 @@ class Schedule(Settings):
     update"""
     step_size: Positive = 10
     """epochs, for `step`"""
+    steps: Annotated[tuple[Positive, ...], Field(strict=False), AfterValidator(unique)] = ()
+    """for `step`, instead of `step_size`: the epochs, counted from 0, at which the rates fall, as
+    neon's `step_config`"""
     gamma: Annotated[Number, Field(gt=0, le=1)] = 0.1
     """for `step` and `plateau`"""
     decay: AtLeastZero = 0.0005

@@ -190,12 +190,18 @@ def crop(config: Config, dataset: str) -> CropSettings:
 
 class PackSettings(Stage):
     packed_size: int
+    """Of whole pictures."""
     grayscale: bool
     equalize: bool
     multi: bool = False
     """Whether a picture may have several classes, or none."""
     patches: Patches | None = None
     """Where the patches of a picture are; None without them."""
+
+    @property
+    def patch_side(self) -> int:
+        """The side of patches in pixels."""
+        return self.packed_size if self.patches is None else self.patches.side or self.packed_size
 
 
 def pack(config: Config, dataset: str) -> PackSettings:

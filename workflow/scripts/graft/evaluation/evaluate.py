@@ -88,9 +88,8 @@ def predict(
             for rows in (test, val)
         ]
         return frames[0], frames[1], {}
-    side = description.preparation.pack.packed_size
     by_exponent = [
-        picture_scores(network, batches(PatchRows(rows, side)), EXPONENTS, precision)
+        picture_scores(network, batches(PatchRows(rows)), EXPONENTS, precision)
         for rows in (test, val)
     ]
     tried = [mean_average_precision(scores, val.labels) for scores in by_exponent[1]]

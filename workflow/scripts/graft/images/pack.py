@@ -75,7 +75,8 @@ def write(
         write_labels(file, labels, sample_ids, groups, classes)
         if patches is not None and places is not None:
             with hdf5.open(crops, "crop") as source:
-                patch_rows.write(file, source, patches, places, len(classes))
+                side = patches.side or packed_size
+                patch_rows.write(file, source, patches, places, classes=len(classes), side=side)
     counts = {name: int(n) for name, n in zip(classes, class_counts(labels, classes), strict=True)}
     return {"rows": len(labels), "classes": counts}
 

@@ -26,13 +26,15 @@ class PatchArrays(NamedTuple):
 
     starts: the first patch of each picture, and the number of patches; int64 (n + 1,). labels: of
     the patches, positions in `classes` or, for background, their number; int16 (p,). boxes: float32
-    (p, 4), pixels. encoded, ends: the pictures' files (see `crop`); None in a file of features,
-    whose `features` are those of the patches, float16 (p, views, ...).
+    (p, 4), pixels. side: of the patches, once resized. encoded, ends: the pictures' files (see
+    `crop`); None in a file of features, whose `features` are those of the patches, float16 (p,
+    views, ...).
     """
 
     starts: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray
+    side: int
     encoded: np.ndarray | None
     ends: np.ndarray | None
 
@@ -43,6 +45,7 @@ class PatchArrays(NamedTuple):
             starts=file["starts"][...],
             labels=hdf5.memmap(file["patch_labels"], "pack"),
             boxes=hdf5.memmap(file["boxes"], "pack"),
+            side=int(file.attrs["patch_side"]),
             encoded=hdf5.memmap(file["encoded"], "pack") if pictures else None,
             ends=file["ends"][...] if pictures else None,
         )

@@ -49,9 +49,18 @@ class Regions:
 
 
 def write(
-    file: h5py.File, crops: h5py.File, settings: Patches, regions: Regions, classes: int
+    file: h5py.File,
+    crops: h5py.File,
+    settings: Patches,
+    regions: Regions,
+    *,
+    classes: int,
+    side: int,
 ) -> None:
-    """Copy the pictures of a file of crops into its pack, and write their patches."""
+    """Copy the pictures of a file of crops into its pack, and write where their patches are.
+
+    classes: how many there are. side: of the patches in pixels, once they are resized.
+    """
     encoded = hdf5.memmap(crops["encoded"], "crop")
     target = hdf5.contiguous(file, "encoded", encoded.shape, np.uint8)
     for start in range(0, len(encoded), COPY_BYTES):
@@ -77,12 +86,12 @@ def write(
         )
         boxes.append(own.astype(np.float32))
         starts.append(starts[-1] + len(own))
-    _write_arrays(file, np.array(starts), np.concatenate(labels), np.concatenate(boxes))
+    _write_arrays(file, np.array(starts), np.concatenate(labels), np.concatenate(boxes), side)
 
 
 def copy_arrays(arrays: PatchArrays, file: h5py.File) -> None:
     """Write into a file of features where its patches are."""
-    _write_arrays(file, arrays.starts, arrays.labels, arrays.boxes)
+    _write_arrays(file, arrays.starts, arrays.labels, arrays.boxes, arrays.side)
 
 
 class PatchRows:
@@ -90,17 +99,16 @@ class PatchRows:
 
     pictures: the packs, with labels of whole pictures. starts: the first row of each picture, and
     the number of rows; int64 (n + 1,). labels: int64 (p,), positions in `classes`, whose last one
-    is BACKGROUND.
+    is BACKGROUND. side: of the patches in pixels.
     """
 
-    def __init__(self, pictures: Packs, side: int):
-        """side: of the patches in pixels, where they are cut out of pictures."""
+    def __init__(self, pictures: Packs):
         arrays = [pack.patches for pack in pictures.packs]
         first = pictures.packs[0].path
         self._parts = [one for one in arrays if one is not None]
         if len(self._parts) < len(arrays):
             raise damaged(first, "it holds no patches", "pack")
-        self.pictures, self.side = pictures, side
+        self.pictures, self.side = pictures, self._parts[0].side
         self.classes = [*pictures.classes, BACKGROUND]
         sizes = np.concatenate([np.diff(one.starts) for one in self._parts])
         # Of each picture its part, its number there, and its first patch there.
@@ -209,14 +217,15 @@ class PatchRows:
         self.labels = np.concatenate([np.empty(0, np.int16), *labels]).astype(np.int64)
 
 
-def open_patches(paths: Sequence[str | Path], side: int) -> PatchRows:
+def open_patches(paths: Sequence[str | Path]) -> PatchRows:
     """The patches of the packs, or of the files of features, of several parts."""
-    return PatchRows(open_parts(paths), side)
+    return PatchRows(open_parts(paths))
 
 
 def _write_arrays(
-    file: h5py.File, starts: np.ndarray, labels: np.ndarray, boxes: np.ndarray
+    file: h5py.File, starts: np.ndarray, labels: np.ndarray, boxes: np.ndarray, side: int
 ) -> None:
     hdf5.write(file, "starts", np.asarray(starts, np.int64))
     hdf5.write(file, "patch_labels", np.asarray(labels, np.int16))
     hdf5.write(file, "boxes", np.asarray(boxes, np.float32))
+    file.attrs["patch_side"] = side

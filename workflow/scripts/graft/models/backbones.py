@@ -232,6 +232,17 @@ def alexnet() -> Plan:
     return _starting_at(models.alexnet(), nn.Conv2d)
 
 
+@BACKBONES.register("alexnet_fc7")
+def alexnet_fc7() -> Plan:
+    """AlexNet with its first two fully connected layers, each with dropout and ReLU."""
+    network = models.alexnet()
+    network.add_module("flatten", nn.Flatten())
+    convolutions = _starting_at(network, nn.Conv2d).blocks
+    fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
+    fc7 = [f"classifier.{i}" for i in range(3, 6)]
+    return Plan(network, [*convolutions, fc6, fc7])
+
+
 @BACKBONES.register("squeezenet1_0")
 def squeezenet1_0() -> Plan:
     return _starting_at(models.squeezenet1_0(), nn.Conv2d, models.squeezenet.Fire)

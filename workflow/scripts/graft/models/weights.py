@@ -22,7 +22,7 @@ from graft.models import keras_weights, model_file
 from graft.models.backbones import Backbone
 from graft.models.model_file import Tensors
 
-PUBLISHED_AS = {"vgg16_fc7": "vgg16"}
+PUBLISHED_AS = {"vgg16_fc7": "vgg16", "alexnet_fc7": "alexnet"}
 """torchvision's name of an architecture that is one of its own, cut elsewhere."""
 
 HEADS = ("classifier.", "fc.", "AuxLogits.", "head.")

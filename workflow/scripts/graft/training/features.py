@@ -46,8 +46,8 @@ def extract_patches(
     prefix, settings = prefix_of(source, cut, device)
     transform, pictures = settings.transform, open_parts([pack])
     views = 2 if flip else 1
-    side = pictures.packs[0].array.shape[1]
-    rows = PatchRows(pictures, side)
+    rows = PatchRows(pictures)
+    side = rows.side
     if is_dense and cut != "avgpool":
         raise GraftError(
             f"patches.features: dense averages maps, as the cut avgpool does, and not {cut}. Set "

@@ -40,7 +40,8 @@ def _fall(settings: Hyperparameters, epoch: int, update: int, drops: int) -> flo
     schedule = settings.schedule
     match schedule.name:
         case "step":
-            return schedule.gamma ** (epoch // schedule.step_size)
+            passed = sum(epoch >= step for step in schedule.steps)
+            return schedule.gamma ** (passed if schedule.steps else epoch // schedule.step_size)
         case "cosine":
             return 0.5 * (1 + math.cos(math.pi * epoch / epochs_of(settings)))
         case "time":

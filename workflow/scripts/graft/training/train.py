@@ -64,13 +64,15 @@ def train(
     tensors = None if source is None else model_file.load(source)[0]
     # Fine-tuning from the head of a linear probe is LP-FT (Kumar et al. 2022, arXiv:2202.10054).
     head, probe = (None, {"mode": None}) if warm_up is None else model_file.load(warm_up)
+    pack = settings.preparation.pack
+    side = pack.packed_size if on_patches is None else pack.patch_side
     description = ModelDescription(
         backbone=settings.backbone,
         cut=cut,
         mode=settings.mode,
         head=settings.train.head,
         classes=rows.classes,
-        input_size=settings.backbone.transform.size or settings.preparation.pack.packed_size,
+        input_size=settings.backbone.transform.size or side,
         preparation=settings.preparation,
         multilabel=rows.labels.ndim == 2,
         on_patches=on_patches is not None,
@@ -163,7 +165,7 @@ def open_rows(parts: Sequence[Path], settings: TrainSettings) -> Rows:
     """The samples of some parts: pictures or features, or their patches."""
     if settings.patches is None:
         return open_parts(parts)
-    return open_patches(parts, settings.preparation.pack.packed_size)
+    return open_patches(parts)
 
 
 def subset(rows: Rows, size: int, seed: int, name: str) -> Rows:
