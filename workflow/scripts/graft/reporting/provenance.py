@@ -31,18 +31,8 @@ FILES = {
 
 
 ORDER = (
-    *(
-        "download",
-        "structure",
-        "regions",
-        "crop",
-        "pack",
-        "weights",
-        "features",
-        "train",
-        "evaluate",
-    ),
-    *("labels", "compare", "plots", "overview"),
+    *("download", "structure", "regions", "crop", "pack", "weights", "features"),
+    *("train", "evaluate", "labels", "compare", "plots", "overview"),
 )
 """The stages, each after those that it reads from."""
 
