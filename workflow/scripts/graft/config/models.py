@@ -323,7 +323,9 @@ class Hyperparameters(Settings):
     each class equally likely"""
     head: Head = Head()
     head_start: HeadStart | None = None
-    """how the weights of a new head are drawn; `null`: as PyTorch draws them"""
+    """`{std: 0.005, bias: 0.1}`: the weights of a new head are drawn from a Gaussian of this
+    deviation, and the hidden layers' biases are constant, the last layer's 0; `null`: as PyTorch
+    draws them"""
     augment: Augment = Augment()
     tune: Tune = Tune()
 

@@ -12,7 +12,7 @@ from graft.config import architectures, datasets, models
 
 Schema = dict[str, Any]
 
-OWN_TABLE = {"Detector", "File", "Render", "Transform", "Training"}
+OWN_TABLE = {"Detector", "File", "OnPatches", "Render", "Transform", "Training"}
 """Classes with a table of their own; the keys of all others stand in the table above, dotted."""
 
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
@@ -116,7 +116,7 @@ def tables() -> dict[str, str]:
         name: _table(_rows(whole, whole["$defs"][name], ""))
         for name in (
             *("Compute", "Evaluate", "Mlflow", "File", "Render", "Detector", "Source"),
-            *("Transform", "Experiment", "Training", "Overview", "Predict"),
+            *("Transform", "Experiment", "OnPatches", "Training", "Overview", "Predict"),
         )
     }
     tables["Dataset"] = _table(_dataset_rows(whole))
