@@ -28,6 +28,7 @@ rule all:
     input:
         targets("regions"),
         targets("labels"),
+        targets("heat_maps"),
         targets("plots"),
         targets("overview"),
         targets("report"),
@@ -44,6 +45,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/heat_maps.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/overview.smk"

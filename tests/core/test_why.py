@@ -9,8 +9,8 @@ import why
 from graft.core.code import Code
 
 FOLLOWING_CROP = (
-    "pack, features, train, evaluate, compare, labels, plots, overview, report, track, predict, "
-    "export"
+    "pack, features, train, evaluate, heat_maps, compare, labels, plots, overview, report, track, "
+    "predict, export"
 )
 
 
@@ -26,7 +26,7 @@ def code() -> Code:
         (
             "graft.evaluation.calibration.brier_scores",
             {"evaluate": ""},
-            "compare, labels, plots, overview, report, track",
+            "heat_maps, compare, labels, plots, overview, report, track",
         ),
         (
             "graft.datasets.layouts.lfw",

@@ -40,8 +40,9 @@ MORE = {
             "layout": "voc2007",
             "files": {"voc.tar": {"url": ["voc.tar"]}},
             "label": "objects",
-            "crop": "whole",
+            "crop": "patches",
             "packed_size": 32,
+            "patches": {"scales": [1, 2]},
         },
     },
     "experiments": {
@@ -50,13 +51,21 @@ MORE = {
             "source": "portraits_identity",
             "modes": ["freeze_conv2_1"],
             "train": {"epochs": 1, "warm_up": False},
-        }
+        },
+        "seen": {
+            "dataset": "objects",
+            "source": "portraits_identity",
+            "modes": ["feature_extraction"],
+            "patches": {"per_picture": 8, "features": "dense"},
+            "train": {"epochs": 1, "lr": 0.01},
+        },
     },
-    "run": ["few"],
+    "run": ["few", "seen"],
     "predict": {"pictures": "photos", "experiment": "few", "mode": "freeze_conv2_1"},
 }
-"""Beside the tiny default: other layouts, a cut within a block, predictions and an export."""
+"""Beside the tiny default: other layouts, patches, a cut within a block, predictions, an export."""
 FEW = "results/experiments/few/freeze_conv2_1/0"
+SEEN = "results/experiments/seen/feature_extraction/0"
 
 
 def write_kit(path):
@@ -83,8 +92,7 @@ def jobs(done, tmp_path_factory) -> dict[str, list[dict]]:
     project.overlays.append(overlay)
     (project.folder / "photos").mkdir()
     (project.folder / "photos/grey.pgm").write_bytes(b"P5 16 16 255\n" + bytes(range(256)))
-    regions = "results/data/objects/regions.csv"
-    targets = (f"{FEW}/metrics.json", f"{FEW}/model.onnx", "predict", regions)
+    targets = (f"{FEW}/metrics.json", f"{FEW}/model.onnx", "predict", f"{SEEN}/heat_maps.svg")
     project.snakemake(*targets, environment=done.watch)
     jobs: dict[str, list[dict]] = defaultdict(list)
     for path in Path(done.watch["GRAFT_WATCH"]).glob("*.json"):
@@ -124,11 +132,12 @@ STAGES = {
     "features": stages.FeaturesSettings,
     "train": stages.TrainSettings,
     "evaluate": stages.EvaluateSettings,
+    "heat_maps": reports.HeatMapsSettings,
     "compare": stages.CompareSettings,
     "plots": reports.PlotsSettings,
     "overview": reports.OverviewSettings,
     "report": reports.ReportSettings,
-    "track": stages.TrackSettings,
+    "track": reports.TrackSettings,
     "predict": stages.PredictSettings,
     "export": stages.ExportSettings,
 }

@@ -28,8 +28,8 @@ from graft.download import folders
 from graft.reporting import ledger
 
 STAGES = (
-    "download structure regions crop pack weights features train evaluate compare labels plots "
-    "overview report track predict export"
+    "download structure regions crop pack weights features train evaluate heat_maps compare "
+    "labels plots overview report track predict export"
 ).split()
 # `track` talks to a server, the report is about this machine, and own photographs have no place
 # in a store that may be shared.
@@ -154,6 +154,7 @@ def seal_of(path):
         "predictions.csv": "metrics.json",
         "inference.txt": "metrics.json",
         "model.onnx": "model.onnx.seal.json",
+        "heat_maps.svg": "heat_maps.seal.json",
     }
     if path.parent.name == "raw":
         return f"{path}.seal.json"
@@ -360,7 +361,9 @@ def over_parts(pattern, *splits):
 
 def captions():
     """Figure -> its caption."""
-    return {name: (FIGURES / f"{name}.rst").read_text(encoding="utf-8") for name in PLOTTED}
+    places = {name: FIGURES / f"{name}.rst" for name in PLOTTED}
+    places["heat_maps"] = ROOT / "workflow" / "report" / "heat_maps.rst"
+    return {name: place.read_text(encoding="utf-8") for name, place in places.items()}
 
 
 def reproduction():
@@ -409,6 +412,14 @@ def targets(stage):
         case "train" | "evaluate":
             file = {"train": "fit.json", "evaluate": "metrics.json"}[stage]
             return [f"{RUN}/{file}".format(experiment=e, mode=m, seed=s) for e, m, s in runs]
+        case "heat_maps":
+            on_patches = [e for e in experiments if settings.experiments[e].patches is not None]
+            return [
+                f"{RUN}/heat_maps.seal.json".format(experiment=e, mode=mode, seed=seed)
+                for e in on_patches
+                for mode in settings.experiments[e].modes
+                for seed in settings.experiments[e].seeds[:1]
+            ]
         case "compare":
             return expand(f"{EXPERIMENT}/comparison.seal.json", experiment=experiments)
         case "labels":

@@ -20,6 +20,8 @@ rule features:
         runtime=240,
         gpu=gpus,
     params:
-        recipe=recipe("features", lambda w: stages.features(settings, w.dataset, w.source, w.cut, w.part)),
+        recipe=recipe(
+            "features", lambda w: stages.features(settings, w.dataset, w.source, w.cut, w.part)
+        ),
     script:
         "../scripts/features.py"

@@ -12,6 +12,7 @@ rule report:
         fits=of_every_run(f"{RUN}/history.csv"),
         data_files=sealed(expand(f"{DATA}/data_file.csv", dataset=plan.datasets(settings))),
         overviews=sealed(path for path in targets("overview") if not path.endswith(".seal.json")),
+        heat_maps=sealed(path.replace(".seal.json", ".svg") for path in targets("heat_maps")),
         labels=sealed(path.replace(".seal.json", ".csv") for path in targets("labels")),
         # Seals alone: what they count, and where their stage ran.
         others=[

@@ -29,6 +29,6 @@ rule track:
         mem_mb=2000,
         runtime=60,
     params:
-        recipe=recipe("track", lambda w: stages.track(settings, w.experiment)),
+        recipe=recipe("track", lambda w: reports.track(settings, w.experiment)),
     script:
         "../scripts/track.py"

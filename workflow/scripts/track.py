@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapter import Job
-from graft.config import stages
+from graft.config import reports
 from graft.reporting import track
 from graft.reporting.inputs import Dataset
 from graft.reporting.results import by_experiment
 from graft.reporting.runs import Runs
 
-with Job(snakemake, stages.TrackSettings) as job:
+with Job(snakemake, reports.TrackSettings) as job:
     settings = job.settings
     name = job.wildcards["experiment"]
     sizes = by_experiment(job.inputs, job.records)

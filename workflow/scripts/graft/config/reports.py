@@ -6,8 +6,15 @@ from pydantic import Field
 
 from graft.config import plan
 from graft.config.models import Config, PublishedFigure
-from graft.config.stages import CompareSettings, Stage, StructureSettings, structure
-from graft.config.types import Reproducible, Settings
+from graft.config.stages import (
+    CompareSettings,
+    NetworkStage,
+    Stage,
+    StructureSettings,
+    arithmetic,
+    structure,
+)
+from graft.config.types import Reproducible, Settings, Texts
 
 
 class LabelsSettings(CompareSettings):
@@ -16,6 +23,15 @@ class LabelsSettings(CompareSettings):
 
 def labels(config: Config, experiment: str) -> LabelsSettings:
     return LabelsSettings(**dict(plan.comparison(config, experiment)))
+
+
+class HeatMapsSettings(NetworkStage):
+    """The arithmetic of the network, as in evaluation."""
+
+
+def heat_maps(config: Config, experiment: str) -> HeatMapsSettings:
+    assert plan.experiment_of(config, experiment).patches is not None
+    return HeatMapsSettings(**arithmetic(config.compute, config.compute.evaluation))
 
 
 class PlotsSettings(Stage):
@@ -109,4 +125,27 @@ def report(config: Config, captions: dict[str, str]) -> ReportSettings:
         ),
         captions=captions,
         reproducible=config.compute.reproducible,
+    )
+
+
+class TrackSettings(Stage):
+    tracking_uri: str
+    experiment: str
+    log_models: bool
+    dataset: str
+    source: str
+    modes: Texts
+    seeds: Annotated[tuple[int, ...], Field(strict=False)]
+
+
+def track(config: Config, experiment: str) -> TrackSettings:
+    spec, mlflow = config.experiments[experiment], config.mlflow
+    return TrackSettings(
+        tracking_uri=mlflow.tracking_uri,
+        experiment=mlflow.experiment,
+        log_models=mlflow.log_models,
+        dataset=spec.dataset,
+        source=spec.source,
+        modes=spec.modes,
+        seeds=spec.seeds,
     )

@@ -41,7 +41,7 @@ from graft.config.plan import (
     train_size,
     warm_up,
 )
-from graft.config.types import Entry, Reproducible, Settings, Texts
+from graft.config.types import Entry, Reproducible, Settings
 from graft.core.raw_names import raw_name
 
 PIXELS = Transform(size=None, scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), channels="RGB")
@@ -65,7 +65,7 @@ class NetworkStage(Stage):
     threads: int
 
 
-def _arithmetic(compute: Compute, precision: str) -> dict[str, Any]:
+def arithmetic(compute: Compute, precision: str) -> dict[str, Any]:
     """What every `NetworkStage` takes from the config."""
     return {
         "reproducible": compute.reproducible,
@@ -291,7 +291,7 @@ def features(config: Config, dataset: str, source: str, cut: str, part: str) -> 
         backbone=backbone(config, source),
         flip=flip,
         patches=read_cut(cut)[1],
-        **_arithmetic(compute, compute.inference_precision),
+        **arithmetic(compute, compute.inference_precision),
         batch_size=compute.batch_size,
     )
 
@@ -326,7 +326,7 @@ def train(config: Config, experiment: str, mode: str) -> TrainSettings:
         train_size=train_size(config, experiment),
         patches=spec.patches,
         preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
-        **_arithmetic(compute, compute.training_precision),
+        **arithmetic(compute, compute.training_precision),
     )
 
 
@@ -349,7 +349,7 @@ def evaluate(config: Config, experiment: str) -> EvaluateSettings:
         resamples=config.evaluate.resamples,
         level=config.evaluate.level,
         seed=config.evaluate.seed,
-        **_arithmetic(compute, compute.evaluation),
+        **arithmetic(compute, compute.evaluation),
     )
 
 
@@ -378,31 +378,8 @@ def predict(config: Config, pictures: str, model: str | None) -> PredictSettings
         pictures_sha256=pictures,
         model=asked.model or f"{asked.experiment}, {asked.mode}, seed {asked.seed}",
         model_sha256=model,
-        **_arithmetic(compute, compute.evaluation),
+        **arithmetic(compute, compute.evaluation),
         batch_size=compute.batch_size,
-    )
-
-
-class TrackSettings(Stage):
-    tracking_uri: str
-    experiment: str
-    log_models: bool
-    dataset: str
-    source: str
-    modes: Texts
-    seeds: Annotated[tuple[int, ...], Field(strict=False)]
-
-
-def track(config: Config, experiment: str) -> TrackSettings:
-    spec, mlflow = config.experiments[experiment], config.mlflow
-    return TrackSettings(
-        tracking_uri=mlflow.tracking_uri,
-        experiment=mlflow.experiment,
-        log_models=mlflow.log_models,
-        dataset=spec.dataset,
-        source=spec.source,
-        modes=spec.modes,
-        seeds=spec.seeds,
     )
 
 

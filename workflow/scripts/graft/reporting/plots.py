@@ -39,13 +39,13 @@ def write(
     by_mode = {mode: results.of(mode, results.metrics) for mode in results.modes}
     table = tables.summary_table(by_mode, results.comparison)
     tables.write_csv(table, summary)
-    sentences = {
+    sentences: dict[str, JsonValue] = {
         "verdicts": [pair["verdict"] for pair in results.comparison["pairs"]],
         "warnings": [*results.caveats(), *warnings(results, results.comparison["metric"])],
         "notes": results.notes(),
     }
     tables.write_summary(table, page, title=results.title, **sentences)
-    return sentences
+    return sentences | {"per_class": tables.per_class(by_mode) if results.several else None}
 
 
 def warnings(results: Results, metric: str) -> list[str]:

@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from graft.config.datasets import Patches
 from graft.core.files import atomic, sha256
+from graft.datasets.label_sets import joined
 from graft.download import folders as trees
 from graft.download.archives import is_picture
+from graft.images import patches
 from graft.images.crop import Cropper
 from graft.images.decode import decode, windows
 from graft.images.pack import prepare
@@ -24,6 +27,7 @@ from graft.models import model_file
 from graft.models.network import Network
 from graft.models.transforms import to_input
 from graft.reporting.contact_sheet import ContactSheet
+from graft.training.targets import EXPONENT
 
 COLUMNS = ("picture", "predicted", "confidence")
 """The first columns; one `confidence_<class>` per class follows, and `drop_reason`."""
@@ -41,19 +45,55 @@ class Model:
 
     def __init__(self, path: Path, *, device: str, precision: str, batch_size: int):
         network, self.description = model_file.load_network(path)
-        self.classes: list[str] = self.description.classes
+        classes = self.description.classes
+        self.classes: list[str] = classes[:-1] if self.description.on_patches else classes
         self._network: Network = network.to(device)
         self._device, self._precision, self._batch_size = device, precision, batch_size
         spec = self.description.preparation.crop
         self.crop = Cropper(spec.crop_size, spec.detector, kind=spec.crop, device=device)
 
-    def confidences(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """float64 (n, classes), each row summing to 1, of crops uint8 (size, size, 3)."""
+    @property
+    def several(self) -> bool:
+        """Whether a picture may have several classes, or none."""
+        return self.description.multilabel or self.description.on_patches
+
+    def predicted(self, confidences: np.ndarray) -> list[str]:
+        """The classes of a picture: the most confident, or all above one half."""
+        if self.several:
+            return [name for name, c in zip(self.classes, confidences, strict=True) if c > 0.5]
+        return [self.classes[int(confidences.argmax())]]
+
+    def confidences(
+        self, pictures: Sequence[np.ndarray], crops: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """float64 (n, classes) of pictures uint8 (h, w, 3) and their crops (size, size, 3).
+
+        Rows sum to 1, unless a picture may have several classes. A model of patches looks at
+        those of the picture; its confidence in a class is the power mean of the patches' (see
+        `patches.scores`).
+        """
         parts = [np.empty((0, len(self.classes)))]
+        if self.description.on_patches:
+            return np.concatenate([*parts, *map(self._of_patches, pictures)])
         for start in range(0, len(crops), self._batch_size):
             batch = np.stack([self._prepared(c) for c in crops[start : start + self._batch_size]])
             parts.append(self._run(torch.from_numpy(batch)))
         return np.concatenate(parts)
+
+    def _of_patches(self, picture: np.ndarray) -> np.ndarray:
+        """float64 (1, classes)."""
+        spec = self.description.preparation.pack
+        height, width = picture.shape[:2]
+        grid = spec.patches or Patches()
+        boxes = patches.grid(width, height, grid.scales, enough=grid.enough, after=grid.after)
+        found = []
+        for start in range(0, len(boxes), self._batch_size):
+            cut = patches.cut(picture, boxes[start : start + self._batch_size], spec.patch_side)
+            found.append(self._run(torch.from_numpy(cut)))
+        with np.errstate(divide="ignore"):
+            logarithms = np.log(np.concatenate(found))
+        scores = patches.scores(logarithms, np.array([0, len(boxes)]), EXPONENT)
+        return np.exp(scores / EXPONENT)
 
     def _prepared(self, crop: np.ndarray) -> np.ndarray:
         spec = self.description.preparation.pack
@@ -80,8 +120,9 @@ def predict(
 ) -> dict:
     """Predict every picture below a folder; write the table and the contact sheet.
 
-    The table has one row per picture, in the order of the paths: the class and the confidences, or
-    the reason why there is no prediction. `name` is the name of the model on the page. Memory grows
+    The table has one row per picture, in the order of the paths: the class (those above one half,
+    divided by "|", where it may have several), the highest confidence and all of them, or the
+    reason why there is no prediction. `name` is the name of the model on the page. Memory grows
     by a short record per picture. Returns {"pictures", "predicted" (class -> number), "dropped"
     (reason -> number), "skipped" (kind -> number), "model" (sha256)}. Raises GraftError for a
     folder that is missing or contains no picture, and for a file that is not a model.
@@ -102,8 +143,13 @@ def predict(
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
         for window in windows(_read(folder, pictures), batch_size):
             crops = used.crop([image for _, image in window])
-            kept = [crop.image for crop in crops if not isinstance(crop, str)]
-            confidences = iter(used.confidences(kept))
+            pairs = zip(crops, (image for _, image in window), strict=True)
+            kept = [
+                (image, crop.image)
+                for crop, image in pairs
+                if not isinstance(crop, str) and image is not None
+            ]
+            confidences = iter(used.confidences([p for p, _ in kept], [crop for _, crop in kept]))
             for (picture, image), crop in zip(window, crops, strict=True):
                 if isinstance(crop, str):
                     dropped[crop] += 1
@@ -112,10 +158,11 @@ def predict(
                     continue
                 shares = next(confidences)
                 best = int(shares.argmax())
-                predicted[used.classes[best]] += 1
+                answers = used.predicted(shares)
+                predicted.update(answers)
                 sheet.add(picture, crop.image, used.classes[best], float(shares[best]))
                 figures = [repr(float(share)) for share in shares]
-                rows.writerow([picture, used.classes[best], figures[best], *figures, ""])
+                rows.writerow([picture, joined(answers), figures[best], *figures, ""])
             progress.update(len(window))
         digest = sha256(model)
         sheet.write(page, _facts(used, name, digest, len(pictures)), skipped)

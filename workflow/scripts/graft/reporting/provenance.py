@@ -32,7 +32,7 @@ FILES = {
 
 ORDER = (
     *("download", "structure", "regions", "crop", "pack", "weights", "features"),
-    *("train", "evaluate", "labels", "compare", "plots", "overview"),
+    *("train", "evaluate", "heat_maps", "labels", "compare", "plots", "overview"),
 )
 """The stages, each after those that it reads from."""
 

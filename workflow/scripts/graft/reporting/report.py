@@ -35,6 +35,7 @@ STYLE = Asset(__file__, "templates/report.css")
 SCRIPT = Asset(__file__, "templates/report.js")
 
 FIRST = ("learning_curves", "learning_rates", "confusion_matrices", "reliability", "contact_sheet")
+HEAT_MAPS = "heat_maps"
 DRAWN = ("mode_comparison", "dropped", "mistakes")
 """Figures in this order; others follow; those that the page draws itself are left out."""
 
@@ -68,9 +69,9 @@ def write(
     """Write the page; returns the results for its seal, and the memory for the next report.
 
     `files` and `records` have the roles `comparisons`, `plots`, `fits`, `data_files`, `overviews`,
-    `labels` and `others` (seals alone, of the stages before). `memory` is what the last report
-    remembered, `date` today's, `command` what reproduces the results, and `config` the digest of
-    the config.
+    `labels`, `heat_maps` and `others` (seals alone, of the stages before). `memory` is what the
+    last report remembered, `date` today's, `command` what reproduces the results, and `config` the
+    digest of the config.
     """
     shown = gather(settings, files, records)
     pictures = {
@@ -90,7 +91,7 @@ def write(
         parts={"report_charts.html": CHARTS, "report_experiment.html": EXPERIMENT},
         report_style=Markup(STYLE.text()),
         script=Markup(SCRIPT.text()),
-        experiments=[experiment(one, settings, pictures) for one in shown],
+        experiments=[experiment(one, settings, pictures, records["others"]) for one in shown],
         changed=changed(memory, shown, pictures),
         overviews=overviews(files, records),
         stages=found,
@@ -119,6 +120,9 @@ def gather(settings: ReportSettings, files: Files, records: Records) -> list[Sho
     drawn: dict[str, dict[str, Path]] = {}
     for path in files["plots"]:
         drawn.setdefault(path.parents[1].name, {})[path.name] = path
+    for path in files.get("heat_maps", ()):
+        mode, name = path.parents[1].name, path.parents[2].name
+        drawn[name][f"{HEAT_MAPS}_{mode}.svg"] = path
     return [
         Shown(
             spec,
@@ -133,9 +137,12 @@ def gather(settings: ReportSettings, files: Files, records: Records) -> list[Sho
 
 
 def experiment(
-    one: Shown, settings: ReportSettings, pictures: Mapping[str, Any]
+    one: Shown,
+    settings: ReportSettings,
+    pictures: Mapping[str, Any],
+    others: Sequence[Record] = (),
 ) -> dict[str, JsonValue]:
-    """An experiment as the templates show it."""
+    """An experiment as the templates show it; `others` are the seals of all stages."""
     compared = one.comparison
     summary = pd.read_csv(one.files["summary.csv"], dtype={"seed": str, "failed": str}).fillna(
         {"failed": ""}
@@ -159,12 +166,37 @@ def experiment(
         "labels": labels(one.labels),
         "warnings": one.plots["warnings"],
         "notes": one.plots["notes"],
+        "per_class": one.plots.get("per_class"),
+        "speeds": speeds(one, others),
         "pictures": pictures[one.spec.dataset],
         "summary": tables.summary_rows(summary),
         "training": [trained(fit) for fit in one.fits],
         "figures": figures(one.files, settings.captions),
         "mistakes": gallery(mistakes),
     }
+
+
+def speeds(one: Shown, others: Iterable[Record]) -> list[tuple[str, str]]:
+    """Milliseconds a picture took: the features of the experiment's source by their cut, and the
+    evaluation, which is of validation and test pictures, by mode."""
+    seconds: dict[str, float] = {}
+    rows: Counter[str] = Counter()
+    for record in others:
+        made, stage = record["seal"]["recipe"]["wildcards"], record["seal"]["stage"]
+        if stage == "features" and (made["dataset"], made["source"]) == (
+            one.spec.dataset,
+            one.spec.source,
+        ):
+            name, count = f"features at {made['cut']}", record["rows"]
+        elif stage == "evaluate" and made["experiment"] == one.spec.name:
+            fits = (f for f in one.fits if wildcard(f, "mode") == made["mode"])
+            val = next((f["samples"]["val"] for f in fits), 0)
+            name, count = f"evaluation of {made['mode']}", record["n"] + val
+        else:
+            continue
+        seconds[name] = seconds.get(name, 0) + record["seal"]["run"]["seconds"]
+        rows[name] += count
+    return [(name, f"{1000 * seconds[name] / rows[name]:.3g}") for name in seconds if rows[name]]
 
 
 KINDS = ("beats", "equal", "none")
@@ -266,7 +298,7 @@ def figures(files: Mapping[str, Path], captions: Mapping[str, str]) -> list[dict
     return [
         {
             "name": name.replace("_", " "),
-            "caption": captions.get(name, ""),
+            "caption": captions.get(HEAT_MAPS if name.startswith(HEAT_MAPS) else name, ""),
             "svg": base64.b64encode(files[f"{name}.svg"].read_bytes()).decode(),
         }
         for name in (*FIRST, *others)

@@ -1,7 +1,8 @@
 """Tables of metrics: for a spreadsheet (CSV) and for a reader (HTML)."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -106,6 +107,56 @@ def _columns(
     name: str, value: float | None, low: float | None, high: float | None, std: float | None = None
 ) -> dict[str, float | None]:
     return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_std": std}
+
+
+KINDS = {
+    "ap": "AP",
+    "ap_11": "AP, 11 points",
+    "ap_all": "AP, difficult counted",
+    "ap_11_all": "AP, 11 points, difficult counted",
+}
+"""The average precisions of a class (see `multilabel.measure`), and their headings."""
+
+
+def per_class(metrics: Mapping[str, Mapping[int, Mapping]]) -> dict[str, Any]:
+    """The average precision of each class in every mode, means over seeds in percent.
+
+    `metrics` is mode -> seed -> what `multilabel.measure` returns. Returns `modes`, `heads` (those
+    of a mode's columns), and `rows` (`name`, `positives`, `left_out`, and `cells`: for each mode
+    one for each head); the last row is the mean over classes.
+    """
+    first = next(iter(next(iter(metrics.values())).values()))["per_class"]
+    values = {
+        (mode, name, kind): _defined_mean(run["per_class"][name][kind] for run in runs.values())
+        for mode, runs in metrics.items()
+        for name in first
+        for kind in KINDS
+    }
+    rows = [
+        {
+            "name": name,
+            "positives": counts["positives"],
+            "left_out": counts["left_out"],
+            "cells": [_percent(values[mode, name, kind]) for mode in metrics for kind in KINDS],
+        }
+        for name, counts in first.items()
+    ]
+    means = [
+        _percent(_defined_mean(values[mode, name, kind] for name in first))
+        for mode in metrics
+        for kind in KINDS
+    ]
+    rows.append({"name": "mean", "positives": None, "left_out": None, "cells": means})
+    return {"modes": list(metrics), "heads": list(KINDS.values()), "rows": rows}
+
+
+def _defined_mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f}"
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike) -> None:

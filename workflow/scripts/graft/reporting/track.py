@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from graft.config.stages import TrackSettings
+from graft.config.reports import TrackSettings
 from graft.core.errors import GraftError
 from graft.core.files import digest
 from graft.evaluation.metrics import over_seeds, scaled
