@@ -6,8 +6,8 @@ the side that the network expects; the features of a patch are the mean of its w
 2014; Girshick, "Fast R-CNN", ICCV 2015).
 
 They are not those of the patch alone followed by global average pooling: where the patch alone has
-padding at its edges, here the network sees what surrounds it. `benchmarks/patches.py` says how
-close they are, and how much faster.
+padding at its edges, here the network sees what surrounds it. docs/patches.md says how close they
+are (a cosine of 0.95 to 0.83 with SqueezeNet 1.1 at 224 pixels), and how much faster (five times).
 """
 
 import copy
