@@ -11,6 +11,7 @@ from snakemake.utils import update_config
 from graft.config import architectures, plan, stages
 from graft.config.models import Config, Tune
 from graft.config.read import read_config
+from graft.training import schedule
 
 
 def resolved(*overlays: str) -> Config:
@@ -34,6 +35,11 @@ def emotions():
 @pytest.fixture(scope="module")
 def digits():
     return resolved("mnist.yaml")
+
+
+@pytest.fixture(scope="module")
+def voc():
+    return resolved("voc2007.yaml")
 
 
 def holds(settings, expected: dict) -> None:
@@ -180,6 +186,68 @@ def test_the_article_s_baselines_have_the_published_layers(digits, experiment, a
     holds(plan.hyperparameters(digits, experiment, "from_scratch").head, head)
 
 
+def test_patches_are_those_of_oquab_with_neon_s_grid(voc):
+    dataset = voc.datasets["voc2007"]
+    holds(
+        dataset.patches,
+        {
+            "scales": [1, 1.3, 1.6, 2, 2.3, 2.6, 3, 3.3, 3.6, 4, 4.3, 4.6, 5],
+            "enough": 448,
+            "after": 10,
+            "of_patch": 0.2,
+            "of_object": 0.6,
+            "side": None,
+        },
+    )
+    assert dataset.crop == "patches" and dataset.packed_size == 224
+    files = {name: (file.size, file.md5) for name, file in dataset.files.items()}
+    assert files == {
+        "VOCtrainval_06-Nov-2007.tar": (460032000, "c52e279531787c972589f7e41ab4ae64"),
+        "VOCtest_06-Nov-2007.tar": (451020800, "b6e924de25625d8de591ea690078ad9f"),
+    }
+    assert source_of(voc, "voc_published").architecture == "alexnet_fc7"
+    holds(
+        voc.experiments["voc_published"].patches,
+        {"per_picture": 448, "batches": "picture", "features": "single"},
+    )
+
+
+NEON_VOC = {
+    "from_scratch": (1e-2, 0.1, [8, 14, 18, 20]),
+    "feature_extraction": (1e-4, 0.9, [15, 20]),
+    "fine_tuning": (1e-4, 0.9, [15, 20]),
+}
+"""Rate, momentum, and the epochs at which the rate falls to a tenth."""
+
+
+@pytest.mark.parametrize("mode", NEON_VOC)
+def test_patches_are_trained_as_published(voc, mode):
+    rate, momentum, steps = NEON_VOC[mode]
+    found = plan.hyperparameters(voc, "voc_published", mode)
+    holds(found, {"lr": rate, "transferred_lr_scale": 1.0, "select": "last", "patience": None})
+    holds(found.optimizer, {"name": "sgd", "momentum": momentum, "weight_decay": 5e-4, "clip": 0})
+    holds(found.head, {"hidden": [4096], "activation": "relu", "dropout": 0.5})
+    holds(found.head_start, {"std": 0.005, "bias": 0.1})
+    assert found.tune == Tune() and plan.warm_up(voc, "voc_published", mode) is None
+    # neon's Schedule(step_config=steps, change=0.1), epoch by epoch.
+    neon_rate, expected = rate, []
+    for epoch in range(24):
+        neon_rate *= 0.1 if epoch in steps else 1
+        expected.append(neon_rate)
+    factors = [schedule.learning_rate_factor(found, epoch, 3 * epoch, 3) for epoch in range(24)]
+    assert [rate * factor for factor in factors] == pytest.approx(expected)
+
+
+def test_oquab_s_frozen_layers_end_with_fc7(voc):
+    assert plan.cut(voc, "voc_published", "feature_extraction") == "avgpool"
+    assert architectures.BLOCKS["alexnet_fc7"][-2:] == ("fc6", "fc7")
+    corrected = voc.experiments["voc_corrected"]
+    assert corrected.patches.batches == "mixed"
+    found = plan.hyperparameters(voc, "voc_corrected", "fine_tuning")
+    assert found.select == "mean_ap" and found.tune.lr
+    assert voc.experiments["voc_whole"].patches is None
+
+
 @pytest.mark.parametrize(
     ("overlays", "changed"),
     [
@@ -189,12 +257,14 @@ def test_the_article_s_baselines_have_the_published_layers(digits, experiment, a
         ),
         (("fer2013.yaml", "kit/fer2013.yaml"), {"epochs"}),
         (("mnist.yaml", "kit/mnist.yaml"), {"epochs", "head"}),
+        # Single modes have other numbers of epochs; see below for all else.
+        (("voc2007.yaml", "kit/voc2007.yaml"), {"epochs", "batch_size", "modes"}),
     ],
     ids=lambda value: value[0].split(".")[0] if isinstance(value, tuple) else None,
 )
 def test_the_overlays_for_the_kit_change_sizes_and_nothing_else_of_a_recipe(overlays, changed):
     recipe, kit = resolved(overlays[0]), resolved(*overlays)
-    for name in plan.experiments(kit):
+    for name in (name for name in plan.experiments(kit) if name in recipe.experiments):
         published = recipe.experiments[name].train
         run = kit.experiments[name].train
         differing = {key for key, value in run if value != dict(published)[key]}

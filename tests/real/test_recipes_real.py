@@ -33,6 +33,19 @@ overviews:
   digits:
     experiments: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
 """,
+    "voc": """
+datasets:
+  voc2007:
+    limit: {train: 120, val: 60, test: 120}
+    patches: {scales: [1, 1.6, 2.3]}
+    shards: {train: 2, val: 1, test: 2}
+experiments:
+  voc_corrected: {modes: [feature_extraction], train: {tune: {lr: [0.001]}}}
+  voc_dense: {train: {tune: {lr: [0.001]}}}
+  voc_whole: {modes: [from_scratch, feature_extraction], train: {tune: {lr: [0.001]}}}
+run: [voc_corrected, voc_dense, voc_whole]
+overviews: {voc2007: {experiments: [voc_corrected, voc_dense, voc_whole]}}
+""",
 }
 """What is changed to save time; what the recipes gave without is in docs/results.md."""
 
@@ -45,7 +58,7 @@ def run(tmp_path_factory, store, changes: str, *overlays: str) -> Project:
     (folder / "changes.yaml").write_text(changes)
     paths = [*(ROOT / "config" / name for name in overlays), folder / "changes.yaml"]
     project = Project(folder / "project", store=store, overlays=paths)
-    project.snakemake("all_plots", "all_overview")
+    project.snakemake("all_plots", "all_overview", "all_heat_maps")
     return project
 
 
@@ -64,6 +77,11 @@ def emotions(tmp_path_factory, store):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory, store):
     return run(tmp_path_factory, store, SHORTER["digits"], "mnist.yaml", "kit/mnist.yaml")
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory, store):
+    return run(tmp_path_factory, store, SHORTER["voc"], "voc2007.yaml", "kit/voc2007.yaml")
 
 
 def read(project: Project, path: str) -> dict:
@@ -146,3 +164,25 @@ def test_imagenet_s_features_tell_digits_from_2000(digits):
     fit = read(digits, "experiments/digits_features/feature_extraction/0/fit.json")
     assert fit["samples"]["train"] == 2000
     check_pages(digits, "digits", list(experiments))
+
+
+def test_patches_and_transfer_tell_what_a_picture_shows(voc):
+    found = {}
+    for name, mode in (
+        ("voc_corrected", "feature_extraction"),
+        ("voc_dense", "feature_extraction"),
+        ("voc_whole", "feature_extraction"),
+        ("voc_whole", "from_scratch"),
+    ):
+        measured = read(voc, f"experiments/{name}/{mode}/0/metrics.json")
+        assert measured["n"] == 120 and len(measured["classes"]) == 6
+        print(name, mode, {k: round(measured[k], 3) for k in ("mean_ap", "mean_ap_11")})
+        found[name, mode] = measured["mean_ap"]
+    scratch = found["voc_whole", "from_scratch"]
+    assert found["voc_corrected", "feature_extraction"] > scratch + 0.15
+    assert found["voc_dense", "feature_extraction"] > scratch + 0.1
+    chosen = read(voc, "experiments/voc_corrected/feature_extraction/0/metrics.json")
+    assert max(chosen["exponents"].values()) == chosen["exponents"][str(chosen["exponent"])]
+    maps = voc.results / "experiments/voc_corrected/feature_extraction/0/heat_maps.svg"
+    assert maps.read_text(encoding="utf-8").count("<image") >= 12
+    check_pages(voc, "voc2007", ["voc_corrected", "voc_dense", "voc_whole"])

@@ -3,18 +3,23 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from builders import plant
 from networks import described, train_settings
-from patch_builders import CLASSES, write_pack
+from patch_builders import CLASSES, GRID, picture, write_pack
+from sklearn.metrics import average_precision_score
 
 from graft.config.models import OnPatches
 from graft.core.errors import GraftError
+from graft.datasets import label_sets
 from graft.evaluation import evaluate, multilabel
 from graft.images.patch_rows import open_patches
 from graft.models import model_file
 from graft.models.backbones import Backbone
 from graft.models.transforms import to_input
+from graft.reporting import predict
 from graft.training import features, train
 
 OPTIONS = {"device": "cpu", "precision": "fp32", "batch_size": 16, "recipe": {}}
@@ -141,3 +146,55 @@ def test_a_new_head_can_be_drawn_as_published(data, tmp_path):
     assert tensors["head.2.bias"].abs().max() < 1e-20
     network, loaded = model_file.load_network(tmp_path / "run/model.safetensors")
     assert loaded.on_patches and dataclasses.replace(loaded).classes[-1] == "background"
+
+
+def test_alexnet_s_fc7_tells_patches_apart(data, tmp_path):
+    torch.manual_seed(0)
+    backbone = Backbone("alexnet_fc7")
+    source = tmp_path / "alexnet.safetensors"
+    kind = model_file.backbone_to_json(described("alexnet_fc7"))
+    model_file.save(source, backbone.tensors(), kind)
+    grid = GRID.model_copy(update={"side": 64, "scales": (1.0, 2.0)})
+    pack, _ = write_pack(tmp_path, "few", range(3), grid=grid)
+    report = features.extract_patches(
+        pack, source, tmp_path / "x.h5", cut="avgpool", flip=False, is_dense=False, **OPTIONS
+    )
+    assert report["shape"] == [4096] and report["rows"] == 3
+    rows = open_patches([tmp_path / "x.h5"])
+    with torch.inference_mode():
+        patch = torch.from_numpy(open_patches([pack]).read(np.array([5])))
+        alone = backbone.eval()(to_input(patch, described("alexnet_fc7").transform))
+    np.testing.assert_allclose(rows.read(np.array([5]))[:, 0], alone, rtol=2e-3, atol=1e-3)
+
+
+def test_a_folder_of_pictures_is_predicted_by_their_patches(data, tmp_path):
+    changes = {"epochs": 8, "select": "mean_ap", "lr": 0.01}
+    trained(data, tmp_path / "run", "feature_extraction", "avgpool", "single", **changes)
+    plant(tmp_path / "photos", {f"{seed}.png": picture(seed)[0] for seed in range(70, 82)})
+    found = predict.predict(
+        tmp_path / "photos",
+        tmp_path / "run/model.safetensors",
+        tmp_path / "table.csv",
+        tmp_path / "page.html",
+        name="x",
+        device="cpu",
+        precision="fp32",
+        batch_size=8,
+    )
+    table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert list(table.columns[3:5]) == ["confidence_blue", "confidence_red"]
+    shown = [{one[0] for one in picture(seed)[1]} for seed in range(70, 82)]
+    table = table.set_index("picture").loc[[f"{seed}.png" for seed in range(70, 82)]]
+    for name in CLASSES:
+        confidences = table[f"confidence_{name}"].astype(float)
+        assert confidences.between(0, 1).all()
+        held = [name in classes for classes in shown]
+        assert average_precision_score(held, confidences) > 0.8
+        assert (
+            found["predicted"][name]
+            == table["predicted"]
+            .map(label_sets.names)
+            .map(lambda answers, name=name: name in answers)
+            .sum()
+        )
+    assert found["pictures"] == 12
