@@ -24,6 +24,7 @@ MAKES = {
     "features": "what the frozen blocks make of each picture, float16",
     "train": "model, history and how it was chosen, for each mode and seed",
     "evaluate": "`predictions.csv`, `metrics.json` with intervals",
+    "heat_maps": "where in test pictures a model of patches sees their classes",
     "compare": "paired differences between the modes, with a verdict each",
     "labels": "the metric of all modes over the number of training samples (`train_sizes`)",
     "plots": "figures, summary as CSV and HTML, mistakes with pictures",
