@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from graft.config.datasets import Patches
+from graft.config.patches import Patches
 from graft.datasets.table import sample_id
 from graft.download.archives import Archive, members
 from graft.images import crop, pack

@@ -15,7 +15,7 @@ from graft.models.network import Standardize, folded, head_layers, split
 @pytest.mark.parametrize("name", architectures.BLOCKS)
 def test_every_cut_gives_the_same_maps_as_the_whole_backbone(name):
     torch.manual_seed(1)
-    side = {"inception_v3": 75, "cnn3": 148, "alexnet": 63}.get(name, 32)
+    side = {"inception_v3": 75, "cnn3": 148, "alexnet": 63, "alexnet_fc7": 63}.get(name, 32)
     images = torch.rand(2, 3, side, side)
     backbone = settle(backbone_of(name))
     with torch.inference_mode():

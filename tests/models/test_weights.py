@@ -290,7 +290,7 @@ def random_weights(name, **options):
         ("squeezenet1_1", "squeezenet1_0", "They fit squeezenet1_1: set"),
         ("mobilenet_v3_large", "mobilenet_v3_small", "Check sources.test.architecture"),
         ("vgg11", "vgg16", "is missing from the weights|has shape"),
-        ("alexnet", "vgg16", "They fit alexnet: set sources.test.architecture"),
+        ("alexnet", "vgg16", "They fit alexnet and alexnet_fc7: set sources.test.architecture"),
     ],
 )
 def test_another_network_of_the_family_is_refused(tmp_path, given, architecture, sentence):

@@ -14,7 +14,7 @@ from probabilities import logs
 from project import Project, planned
 
 from graft.config import stages
-from graft.config.models import PublishedFigure
+from graft.config.overviews import PublishedFigure
 from graft.config.plan import Comparison
 from graft.config.read import read_config
 from graft.config.reports import OverviewSettings, ShownExperiment

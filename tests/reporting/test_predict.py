@@ -108,9 +108,11 @@ def test_a_picture_is_predicted_as_the_same_one_in_a_pack(tmp_path, run, cut, pr
         ]
         hdf5.write(file, "images", np.stack(packed))
         packs.write_labels(file, [0] * 5, list("01234"), list("01234"), CLASSES)
-    wanted = evaluate.predict(
+    test = [tmp_path / "test-00.h5"]
+    wanted, _, _ = evaluate.predict(
         tmp_path / "whole.safetensors",
-        [tmp_path / "test-00.h5"],
+        test,
+        test,
         device="cpu",
         precision="fp32",
         threads=1,

@@ -11,7 +11,7 @@ from networks import described, train_settings
 from patch_builders import CLASSES, GRID, picture, write_pack
 from sklearn.metrics import average_precision_score
 
-from graft.config.models import OnPatches
+from graft.config.patches import OnPatches
 from graft.core.errors import GraftError
 from graft.datasets import label_sets
 from graft.evaluation import evaluate, multilabel

@@ -159,7 +159,8 @@ def test_a_probe_is_a_model_like_any_other(data, tmp_path, mode):
     assert report.keys() == theirs.keys()
     assert list(history) == list(pd.read_csv(feature_extraction.parent / "history.csv"))
 
-    frame = evaluate.predict(model, [data / "avgpool-val.h5"], threads=1, **CPU)
+    val = [data / "avgpool-val.h5"]
+    frame, _, _ = evaluate.predict(model, val, val, threads=1, **CPU)
     assert (frame["true"] == frame["predicted"]).mean() == report["best_value"] >= 0.9
     network, description = model_file.load_network(model)
     assert model_file.ModelDescription.from_json(description.to_json()) == description

@@ -37,12 +37,8 @@ MODES = [
 def test_every_mode_learns_a_task_that_can_be_learnt(data, tmp_path, mode, cut):
     lr = 0.1 if mode == "feature_extraction" else 0.02
     model, report = run(data, tmp_path, mode, cut, epochs=15, lr=lr)
-    frame = evaluate.predict(
-        model,
-        [data / ("test.h5" if cut == "image" else f"{cut}-test.h5")],
-        threads=1,
-        **CPU,
-    )
+    test = [data / ("test.h5" if cut == "image" else f"{cut}-test.h5")]
+    frame, _, _ = evaluate.predict(model, test, test, threads=1, **CPU)
     assert (frame["true"] == frame["predicted"]).mean() >= 0.9
     assert report["transfer"]["imported"] == (
         0 if mode == "from_scratch" else report["transfer"]["of"]
@@ -364,7 +360,8 @@ def test_the_best_epoch_by_the_declared_metric_is_kept_and_stopping_is_early(dat
     history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
     assert report["best_value"] == history["val_accuracy"].max()
     assert report["stopped_early"] and len(history) == report["best_epoch"] + 2
-    frame = evaluate.predict(model, [data / "val.h5"], threads=1, **CPU)
+    val = [data / "val.h5"]
+    frame, _, _ = evaluate.predict(model, val, val, threads=1, **CPU)
     assert (frame["true"] == frame["predicted"]).mean() == pytest.approx(report["best_value"])
 
 
@@ -377,7 +374,8 @@ def test_the_last_epoch_can_be_the_model_whatever_its_value(data, tmp_path):
     assert len(history) == accuracies.argmax() + 1 + 2
     assert report["best_epoch"] == len(history) and accuracies[-1] < accuracies.max()
     assert report["best_value"] == accuracies[-1]
-    frame = evaluate.predict(model, [data / "val.h5"], threads=1, **CPU)
+    val = [data / "val.h5"]
+    frame, _, _ = evaluate.predict(model, val, val, threads=1, **CPU)
     right = np.where(frame["true"] == "dark", frame["confidence_dark"], frame["confidence_light"])
     assert -np.log(right).mean() == pytest.approx(history["val_loss"][-1], rel=1e-4, abs=1e-6)
 
@@ -501,7 +499,8 @@ def test_a_perceptron_on_raw_pixels_collapses_with_a_warning_and_a_normalised_on
         )
         out = tmp_path / name
         model, _ = run(tmp_path, out, "from_scratch", "image", settings=settings, seed=0)
-        frame = evaluate.predict(model, [parts["test"]], threads=1, **CPU)
+        test = [parts["test"]]
+        frame, _, _ = evaluate.predict(model, test, test, threads=1, **CPU)
         measured = metrics.measure(frame, temperature=None, resamples=100, seed=0, level=0.95)
         history = pd.read_csv(out / "history.csv")
         warnings[name] = collapse_warning(measured, history, metric="accuracy")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from graft.config.patches import Patches
 from graft.config.types import (
     AboveZero,
     AtLeastZero,
@@ -23,9 +24,6 @@ from graft.config.types import (
     TwoTexts,
     UniqueTexts,
 )
-
-SCALES = (1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3, 3.6, 4.0, 4.3, 4.6, 5.0)
-ScaleOfPatches = Annotated[float, Field(ge=1, le=20)]
 
 
 class Render(Settings):
@@ -112,25 +110,6 @@ class Shards(Settings):
     """likewise"""
     test: Annotated[int, Field(ge=1, le=100)] = 1
     """likewise"""
-
-
-class Patches(Settings):
-    side: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """side of the patches in pixels, as the network gets them; `null`: as `packed_size`, which is
-    that of whole pictures"""
-    scales: Annotated[tuple[ScaleOfPatches, ...], Field(strict=False, min_length=1)] = SCALES
-    """how often a patch fits the shorter side of the picture; the default is that of Oquab et al.
-    (2014)"""
-    enough: Positive | None = 448
-    """no further scale once a picture has so many patches, of more than `after` scales; `null`: all
-    scales, always"""
-    after: Natural = 10
-    """see `enough`"""
-    of_patch: Fraction = 0.2
-    """a patch is of an object's class if the object covers at least this share of the patch ..."""
-    of_object: Fraction = 0.6
-    """... and has at least this share of itself in it, and no other object is like that; otherwise
-    it is background"""
 
 
 class Dataset(Settings):

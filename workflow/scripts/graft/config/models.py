@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field
 
 from graft.config.architectures import BLOCKS
 from graft.config.datasets import AnyDataset
+from graft.config.overviews import Overview
+from graft.config.patches import OnPatches
 from graft.config.types import (
     AboveZero,
     Activation,
@@ -340,23 +342,6 @@ class Training(Hyperparameters):
     """a mode's name to any of the keys above, for that mode only"""
 
 
-class OnPatches(Settings):
-    """How an experiment trains on the patches of a data set of `crop: patches`."""
-
-    per_picture: Positive = 64
-    """patches of a picture in each epoch: all that show an object, at most so many, filled up with
-    random ones of the background. They are drawn anew for each epoch"""
-    batches: Literal["mixed", "picture"] = "mixed"
-    """`mixed`: a batch has patches of many pictures; `picture`: the patches of a picture follow one
-    another, as in neon"""
-    validation: Positive | None = 128
-    """patches of a picture that validation looks at after each epoch, evenly spaced over its grid;
-    `null`: all. The test always looks at all"""
-    features: Literal["single", "dense"] = "single"
-    """how cached features are computed: of each patch by itself, or `dense`, from the maps of the
-    whole picture at each scale, which is faster and not quite the same"""
-
-
 class Experiment(Settings):
     title: str | None = None
     """heading in the report; without it the experiment's name"""
@@ -378,25 +363,6 @@ class Experiment(Settings):
     or more show the variation between runs"""
     train: Training = Training()
     """see below"""
-
-
-class PublishedFigure(Settings):
-    label: str
-    """what the figure is of"""
-    value: Fraction | Annotated[tuple[Fraction, Fraction], Field(strict=False)]
-    """a share from 0 to 1, or two, `[low, high]`"""
-    note: str | None = None
-    """a remark"""
-
-
-class Overview(Settings):
-    title: str | None = None
-    """heading of the page; without it the overview's name"""
-    experiments: UniqueTexts
-    """names under `experiments`"""
-    published: Annotated[tuple[PublishedFigure, ...], Field(strict=False)] = ()
-    """figures of others, shown as given and marked as not comparable: `label` (text), `value` (a
-    share from 0 to 1, or two, `[low, high]`) and optionally `note` (text)"""
 
 
 class Predict(Settings):

@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from graft.config import plan
-from graft.config.models import Config, PublishedFigure
+from graft.config.models import Config
+from graft.config.overviews import PublishedFigure
 from graft.config.stages import (
     CompareSettings,
     NetworkStage,

@@ -15,7 +15,6 @@ from graft.config.datasets import (
     File,
     Limit,
     Merged,
-    Patches,
     Render,
     Shards,
     Split,
@@ -25,10 +24,10 @@ from graft.config.models import (
     Compute,
     Config,
     Hyperparameters,
-    OnPatches,
     Transform,
     Weights,
 )
+from graft.config.patches import OnPatches, Patches
 from graft.config.plan import (
     Comparison,
     comparison,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from graft.config.datasets import Patches
+from graft.config.patches import Patches
 from graft.core import hdf5
 from graft.core.errors import damaged
 from graft.core.files import JsonValue

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from graft.config.datasets import Patches
+from graft.config.patches import Patches
 from graft.core import hdf5
 from graft.core.errors import damaged
 from graft.images import patches

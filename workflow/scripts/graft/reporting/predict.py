@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from graft.config.datasets import Patches
+from graft.config.patches import Patches
 from graft.core.files import atomic, sha256
 from graft.datasets.label_sets import joined
 from graft.download import folders as trees
