@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders import build_rows, read_layout, tar_content
-from conftest import KIT, SHIPPED, needs_kit
+from conftest import KIT, needs_kit
 from PIL import Image
 
 from graft.config import stages
-from graft.config.read import read_config
+from graft.config.datasets import Classes
 from graft.core.raw_names import raw_name
 from graft.datasets import annotations, containers, regions, table
 from graft.datasets.layouts.fer2013 import EMOTIONS
@@ -173,7 +173,7 @@ def test_voc2007s_regions_say_what_its_lists_say(voc, voc_lists, tmp_path):
         for row in read_layout("voc2007", voc, "objects")
     ]
     frame = pd.DataFrame(rows).assign(drop_reason="")
-    spec = stages.regions(read_config(SHIPPED), "voc2007")
+    spec = stages.RegionsSettings(members={"voc2007": Classes()}, merged=False, classes=Classes())
     found, counts = regions.collect(frame, spec, voc)
     regions.write(tmp_path / "regions.csv", found)
     again = regions.read(tmp_path / "regions.csv")
