@@ -1,6 +1,7 @@
 """Training on patches: features of each, heads and whole networks, and scores of pictures."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -198,3 +199,25 @@ def test_a_folder_of_pictures_is_predicted_by_their_patches(data, tmp_path):
             .sum()
         )
     assert found["pictures"] == 12
+
+
+def test_memory_does_not_grow_with_the_pictures(data, tmp_path):
+    def peak(count):
+        pack, _ = write_pack(tmp_path, f"n{count}", range(count))
+        tracemalloc.start()
+        features.extract_patches(
+            pack,
+            data / "source.safetensors",
+            tmp_path / f"features-{count}.h5",
+            cut="avgpool",
+            flip=False,
+            is_dense=False,
+            **OPTIONS,
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most, len(open_patches([pack]))
+
+    (few, less), (many, more) = peak(8), peak(64)
+    # Where a patch is and its class are kept, some 60 bytes, but not its pixels, which are 3072.
+    assert (many - few) / (more - less) < 100
