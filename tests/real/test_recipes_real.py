@@ -38,7 +38,7 @@ datasets:
   voc2007:
     limit: {train: 120, val: 60, test: 120}
     patches: {scales: [1, 1.6, 2.3]}
-    shards: {train: 2, val: 1, test: 2}
+    shards: {train: 2, val: 1, test: 1}
 experiments:
   voc_corrected: {modes: [feature_extraction], train: {tune: {lr: [0.001]}}}
   voc_dense: {train: {tune: {lr: [0.001]}}}

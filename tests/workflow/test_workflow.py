@@ -520,9 +520,10 @@ def test_regions_are_made_where_a_layout_says_where_objects_are_and_nowhere_else
     overlay = project.folder / "overlay.yaml"
     overlay.write_text(
         "run: [objects]\n"
+        "datasets: {voc2007: {shards: {train: 1, val: 1, test: 1}}}\n"
         "experiments: {objects: {dataset: voc2007, source: vgg_mini, modes: [from_scratch]}}\n"
     )
-    project.overlays = [overlay]
+    project.overlays = [ROOT / "config" / "voc2007.yaml", overlay]
     plan = planned(project.dry_run())
     assert plan["regions"] == 1 and plan["structure"] == 1 and plan["download"] == 2
     assert planned(project.dry_run("all_regions"))["regions"] == 1
