@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from graft.config.architectures import PROBES
 from graft.core.errors import damaged
+from graft.evaluation.failure import NAMES
 from graft.reporting.figures.style import (
     COLUMNS_MOST,
     grid_shape,
@@ -89,7 +90,7 @@ def learning_curves(
             axes.margins(x=0.03)
             axes.tick_params(labelleft=column == 0)
             if column == 0:
-                axes.set_ylabel(name.replace("_", " "))
+                axes.set_ylabel(NAMES.get(name, name))
         grid[2 * block, column].set_title(mode, color=mode_colour(mode))
         grid[2 * block + 1, column].set_xlabel(
             "epoch (0: warm-up ends)" if mode in warm_up else "epoch"
