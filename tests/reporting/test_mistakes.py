@@ -9,7 +9,10 @@ import pytest
 from reporting_builders import RIGHT, pack_of_test_rows, result
 
 from graft.core import hdf5
+from graft.evaluation import multilabel
+from graft.evaluation.predictions import write_predictions
 from graft.images import packs
+from graft.images.packs import LEFT_OUT
 from graft.reporting import mistakes
 from graft.reporting.results import Results, Samples
 
@@ -78,3 +81,18 @@ def test_nothing_wrong_is_nothing_listed(tmp_path):
         "wrong": {"fine_tuning": 0},
         "pictures": [],
     }
+
+
+def test_of_several_classes_a_picture_is_wrong_if_one_is_and_all_are_named(tmp_path):
+    true = np.array([[1, 0], [0, 1], [0, LEFT_OUT], [0, 0]], np.uint8)
+    scores = np.array([[2.0, 0.5], [-1, 2], [-3, 9], [-1, -1]])
+    ids = list("abcd")
+    frame = multilabel.predictions_frame(ids, ids, true, scores, ["bus", "car"])
+    write_predictions(tmp_path / "p.csv", frame)
+    measured = {"per_class": {}, "thresholds": [0.0, 0.0]}
+    run = ("fine_tuning", 0)
+    results = Results({run: {}}, {}, {run: measured}, {run: tmp_path / "p.csv"}, {})
+    found = mistakes.wrong_answers(results)
+    columns = ["sample_id", "true", "predicted"]
+    assert found[columns].to_numpy().tolist() == [["a", "bus", "bus, car"]]
+    assert found["confidence"].item() == pytest.approx(1 / (1 + np.exp(-0.5)))

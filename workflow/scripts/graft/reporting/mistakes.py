@@ -23,8 +23,8 @@ def wrong_answers(results: Results) -> pd.DataFrame:
     """The mistakes of each mode's first seed, the most confident first within each mode.
 
     Columns: `mode`, `sample_id`, `true`, `predicted`, `confidence` (0..1). Of several classes per
-    picture the names of those that differ from the truth are given, and the confidence is that of
-    the score that is farthest on the wrong side of its threshold, as a sigmoid.
+    picture all are named, and the confidence is that of the score that is farthest on the wrong
+    side of its threshold, as a sigmoid.
     """
     tables = []
     for mode in results.modes:
@@ -51,14 +51,14 @@ def _wrong_sets(table: pd.DataFrame, thresholds: Sequence[float]) -> pd.DataFram
     classes = np.asarray(rows.classes, object)
     kept = np.flatnonzero(wrong.any(axis=1)).tolist()
 
-    def named(row: int, held: np.ndarray) -> str:
-        return ", ".join(classes[held & wrong[row]]) or "none"
+    def named(held: np.ndarray) -> str:
+        return ", ".join(classes[held]) or "none"
 
     return pd.DataFrame(
         {
             "sample_id": rows.sample_id[kept],
-            "true": [named(row, rows.true[row] == 1) for row in kept],
-            "predicted": [named(row, margins[row] > 0) for row in kept],
+            "true": [named(rows.true[row] == 1) for row in kept],
+            "predicted": [named(margins[row] > 0) for row in kept],
             "confidence": expit(farthest[kept]),
         }
     )

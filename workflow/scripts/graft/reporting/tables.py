@@ -18,7 +18,11 @@ from graft.reporting.pages import write_page
 
 SUMMARY = Asset(__file__, "templates/summary.html")
 OVERVIEW = Asset(__file__, "templates/overview.html")
-HEADINGS = of_one.HEADINGS | multilabel.HEADINGS
+HEADINGS = (
+    {name: multilabel.HEADINGS[name] for name in multilabel.COMPARED}
+    | of_one.HEADINGS
+    | multilabel.HEADINGS
+)
 METRICS = tuple(HEADINGS)
 """Of one class per picture, or of several; a run has those of its kind."""
 
