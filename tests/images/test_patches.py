@@ -194,10 +194,8 @@ def test_scores_by_hand():
     starts = np.array([0, 2, 3])
     found = patches.scores(np.log(probabilities), starts, 2)
     assert np.exp(found) == pytest.approx(np.array([[0.13, 0.01], [0.04, 0.49]]))
-    found = patches.scores(np.log(probabilities), starts, 2, mean=False)
-    assert np.exp(found) == pytest.approx(np.array([[0.26, 0.02], [0.04, 0.49]]))
-    found = patches.scores(np.log(probabilities), starts, 1, background_last=False)
-    assert np.exp(found[0]) == pytest.approx([0.3, 0.1, 0.6])
+    found = patches.scores(np.log(probabilities), starts, 1)
+    assert np.exp(found) == pytest.approx(np.array([[0.3, 0.1], [0.2, 0.7]]))
 
 
 def test_scores_neither_underflow_nor_fail_at_probabilities_of_zero():

@@ -15,10 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from graft.config.patches import SCALES
 from graft.core.errors import GraftError
-
-SCALES = (1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3, 3.6, 4.0, 4.3, 4.6, 5.0)
-"""How often a patch fits the shorter side of the picture."""
 
 
 def by_scale(
@@ -136,40 +134,32 @@ def choose(labels: np.ndarray, count: int, rng: np.random.Generator, background:
     return np.sort(first[:count])
 
 
-def scores(
-    log_probabilities: np.ndarray,
-    starts: np.ndarray,
-    k: float,
-    background_last: bool = True,
-    *,
-    mean: bool = True,
-) -> np.ndarray:
+def scores(log_probabilities: np.ndarray, starts: np.ndarray, k: float) -> np.ndarray:
     """The logarithm of each picture's score for each class: float64 (pictures, classes).
 
     log_probabilities: float (patches, classes + 1), the log-softmax of each patch; the last column
-    is the background's, which gets no score (with background_last=False all columns do). starts:
-    the first patch of each picture and, last, the number of patches: int (pictures + 1,).
+    is the background's, which gets no score. starts: the first patch of each picture and, last, the
+    number of patches: int (pictures + 1,).
 
-    The score is the mean over the picture's patches of the probability to the power k > 0: 1 is
-    the mean, and large ones approach the best patch. With mean=False it is the sum, which is
-    neon's, and favours pictures with more patches. Its logarithm has the same order and does not
-    underflow; it is -inf where all probabilities are 0.
+    The score is the mean over the picture's patches of the probability to the power k > 0 (Oquab et
+    al.; neon has the sum, which favours pictures with more patches): 1 is the mean, and large ones
+    approach the best patch. Its logarithm has the same order and does not underflow; it is -inf
+    where all probabilities are 0.
 
     Raises ValueError for a picture without patches.
     """
     sizes = np.diff(starts)
     if sizes.size == 0 or sizes.min() < 1 or starts[0] != 0 or starts[-1] != len(log_probabilities):
         raise ValueError("each picture needs patches, and each patch a picture")
-    classes = log_probabilities.shape[1] - background_last
-    result = np.empty((len(sizes), classes))
-    for column in range(classes):  # the exponentials of all classes at once may be large
+    result = np.empty((len(sizes), log_probabilities.shape[1] - 1))
+    for column in range(result.shape[1]):  # the exponentials of all classes at once may be large
         powers = k * log_probabilities[:, column].astype(np.float64)
         top = np.maximum.reduceat(powers, starts[:-1])
         top[np.isneginf(top)] = 0
         sums = np.add.reduceat(np.exp(powers - np.repeat(top, sizes)), starts[:-1])
         with np.errstate(divide="ignore"):
             result[:, column] = top + np.log(sums)
-    return result - np.log(sizes)[:, None] if mean else result
+    return result - np.log(sizes)[:, None]
 
 
 def _starts(length: float, side: float) -> np.ndarray:
