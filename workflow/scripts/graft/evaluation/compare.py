@@ -160,6 +160,14 @@ def unpack(frame: pd.DataFrame, name: str = "predictions.csv") -> Aligned:
     return unpack_predictions(frame, name)
 
 
+def in_order(run: Aligned) -> Aligned:
+    """The same rows in the order of `sample_id`."""
+    order = np.argsort(run.sample_id)
+    kind = multilabel.Predictions if isinstance(run, multilabel.Predictions) else Predictions
+    sample_id, group, true, scores = (column[order] for column in run[:4])
+    return kind(sample_id, group, true, scores, run.classes)
+
+
 def pairs_table(compared: dict) -> pd.DataFrame:
     """The pairs of what `compare` returns as a table, one row per pair."""
     columns = ["a", "b", "difference", "low", "high", "verdict"]
@@ -305,7 +313,7 @@ def _align(
     for mode, tables in predictions.items():
         for s, frame in tables.items():
             name = f"comparison: the predictions of mode {mode!r}, seed {s}"
-            run = unpack(frame, name).ordered()
+            run = in_order(unpack(frame, name))
             if reference is None:
                 reference, first = run, f"mode {mode!r}, seed {s}"
             _check_same(run, reference, name, first)

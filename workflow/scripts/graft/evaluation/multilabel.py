@@ -48,17 +48,6 @@ class Predictions(NamedTuple):
     scores: np.ndarray  # (n, K) float64, finite
     classes: list[str]  # K names
 
-    def ordered(self) -> "Predictions":
-        """The same rows in the order of `sample_id`."""
-        order = np.argsort(self.sample_id)
-        return Predictions(
-            self.sample_id[order],
-            self.group[order],
-            self.true[order],
-            self.scores[order],
-            self.classes,
-        )
-
 
 def is_table(frame: pd.DataFrame) -> bool:
     """Whether a table of predictions is one of these."""

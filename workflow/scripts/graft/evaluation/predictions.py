@@ -44,17 +44,6 @@ class Predictions(NamedTuple):
         """What tells rows apart, float64 (n, K)."""
         return self.log_probabilities
 
-    def ordered(self) -> "Predictions":
-        """The same rows in the order of `sample_id`."""
-        order = np.argsort(self.sample_id)
-        return Predictions(
-            self.sample_id[order],
-            self.group[order],
-            self.true[order],
-            self.log_probabilities[order],
-            self.classes,
-        )
-
     @property
     def predicted(self) -> np.ndarray:
         """int64 (n,), the most confident class, index into `classes`."""

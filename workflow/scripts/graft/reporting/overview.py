@@ -202,7 +202,7 @@ def _val(results: Results, mode: str, metric: str) -> float | None:
 
 
 def _test_rows(frame: pd.DataFrame) -> str:
-    rows = compare.unpack(frame).ordered()
+    rows = compare.in_order(compare.unpack(frame))
     columns = (rows.sample_id, rows.group, rows.true)
     return digest([rows.classes, *(column.tolist() for column in columns)])[:16]
 
