@@ -11,7 +11,6 @@ One row for each object of each kept sample, samples as in data_file.csv and obj
 A sample without objects has no row. UTF-8, Unix newlines, quoted as data_file.csv is.
 """
 
-import csv
 import math
 import os
 import posixpath
@@ -96,17 +95,7 @@ def write(path: str | os.PathLike, frame: pd.DataFrame) -> None:
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Read the file into a frame of `TYPES`. Raises GraftError for one not in this format."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            if tuple(next(lines, ())) != COLUMNS:
-                raise ValueError(f"its header is not {','.join(COLUMNS)}")
-            rows = [_checked(row, lines.line_num) for row in lines]
-    except OSError as error:
-        raise damaged(path, f"the file cannot be read ({error.strerror})", "regions") from error
-    except (ValueError, csv.Error) as error:
-        raise damaged(path, f"not regions of this version ({error})", "regions") from error
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(TYPES)
+    return table.read_frame(path, TYPES, _checked, what="regions", stage="regions")
 
 
 def _find(

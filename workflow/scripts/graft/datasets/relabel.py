@@ -62,8 +62,7 @@ def _relabelled(candidate: Candidate, classes: Classes) -> Candidate:
 
 
 def _of_several(label: str, classes: Classes) -> str:
-    renamed = [classes.rename.get(name, name) for name in names(label)]
-    return joined(name for name in renamed if classes.only is None or name in classes.only)
+    return joined(filter(None, (renamed(name, classes) for name in names(label))))
 
 
 def _check(key: str, named: Iterable[str], classes: Collection[str]) -> None:

@@ -25,7 +25,7 @@ import csv
 import hashlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -105,6 +105,32 @@ def write(path: str | os.PathLike, frame: pd.DataFrame) -> None:
         file.writelines(",".join(map(quoted, row)) + "\n" for row in zip(*columns, strict=True))
 
 
+def read_frame(
+    path: str | os.PathLike,
+    types: Mapping[str, str],
+    check: Callable[[list[str], int], Sequence],
+    *,
+    what: str,
+    stage: str,
+) -> pd.DataFrame:
+    """A CSV file that a stage wrote, as a frame of these types.
+
+    `check` makes a row of a line's cells and its number, or raises ValueError. GraftError for a
+    file that is not `what` it should be.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            if tuple(next(lines, ())) != tuple(types):
+                raise ValueError(f"its header is not {','.join(types)}")
+            rows = [check(row, lines.line_num) for row in lines]
+        return pd.DataFrame(rows, columns=list(types)).astype(types)
+    except OSError as error:
+        raise damaged(path, f"the file cannot be read ({error.strerror})", stage) from error
+    except (ValueError, csv.Error) as error:
+        raise damaged(path, f"not {what} of this version ({error})", stage) from error
+
+
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Read the file into a frame with all `COLUMNS`.
 
@@ -112,17 +138,7 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     missing and never converted: labels such as "007" and "NA" stay strings. Raises GraftError for a
     file that is not in this format.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            if tuple(next(lines, ())) != COLUMNS:
-                raise ValueError(f"its header is not {','.join(COLUMNS)}")
-            rows = [_checked(row, lines.line_num) for row in lines]
-        return pd.DataFrame(rows, columns=list(COLUMNS), dtype="str").astype(TYPES)
-    except OSError as error:
-        raise damaged(path, f"the file cannot be read ({error.strerror})", "structure") from error
-    except (ValueError, csv.Error) as error:
-        raise damaged(path, f"not a data file of this version ({error})", "structure") from error
+    return read_frame(path, TYPES, _checked, what="a data file", stage="structure")
 
 
 def kept(frame: pd.DataFrame, split: str, shard: int) -> pd.DataFrame:
