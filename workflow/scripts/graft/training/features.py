@@ -67,7 +67,7 @@ def extract_patches(
         for picture in tqdm(range(len(pictures)), desc=f"{cut} features of patches"):
             first, last = (int(rows.starts[at]) for at in (picture, picture + 1))
             if geometry is not None:
-                features[first:last] = _dense(
+                found = _dense(
                     rows.decoded(picture),
                     rows.boxes(picture),
                     maps,
@@ -76,6 +76,7 @@ def extract_patches(
                     views=views,
                     device=device,
                 )
+                features[first:last] = _checked(found, pack, cut).numpy()
                 continue
             for start in range(first, last, batch_size):
                 end = min(start + batch_size, last)
@@ -100,7 +101,7 @@ def _dense(
     *,
     views: int,
     device: str,
-) -> np.ndarray:
+) -> torch.Tensor:
     """float16 (patches, views, channels) of a picture's patches, from its maps at each scale."""
     scales = _by_scale(boxes)
     found = [dense.windows(maps, image, scales, shape, transform, device=device)]
@@ -112,7 +113,7 @@ def _dense(
         ]
         turned = np.ascontiguousarray(image[:, ::-1])
         found.append(dense.windows(maps, turned, mirrored, shape, transform, device=device))
-    return torch.stack(found, 1).to("cpu", torch.float16).numpy()
+    return torch.stack(found, 1).to("cpu", torch.float16)
 
 
 def _by_scale(boxes: np.ndarray) -> list[np.ndarray]:
