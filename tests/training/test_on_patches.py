@@ -1,6 +1,5 @@
 """Training on patches: features of each, heads and whole networks, and scores of pictures."""
 
-import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from builders import plant
-from networks import described, train_settings
+from networks import described, run, train_settings
 from patch_builders import CLASSES, GRID, picture, write_pack
 from sklearn.metrics import average_precision_score
 
@@ -21,7 +20,7 @@ from graft.models import model_file
 from graft.models.backbones import Backbone
 from graft.models.transforms import to_input
 from graft.reporting import predict
-from graft.training import features, train
+from graft.training import features
 
 OPTIONS = {"device": "cpu", "precision": "fp32", "batch_size": 16, "recipe": {}}
 
@@ -56,21 +55,9 @@ def settings_of(mode, cut, **changes):
 
 
 def trained(data, out, mode, cut, kind, **changes):
-    out.mkdir()
-    prefix = "" if cut == "image" else f"{kind}-"
-    report = train.train(
-        [data / f"{prefix}train.h5"],
-        [data / f"{prefix}val.h5"],
-        out / "model.safetensors",
-        out / "history.csv",
-        source=None if mode == "from_scratch" else data / "source.safetensors",
-        warm_up=None,
-        settings=settings_of(mode, cut, **changes),
-        seed=0,
-        name="experiments.x",
-        identity="x",
-    )
-    return report
+    """Train on the patches in a folder; the report."""
+    name = cut if cut == "image" else kind
+    return run(data, out, mode, name, settings=settings_of(mode, cut, **changes))[1]
 
 
 def predicted(data, out, kind):
@@ -146,7 +133,7 @@ def test_a_new_head_can_be_drawn_as_published(data, tmp_path):
     assert weight.std().item() == pytest.approx(0.005, rel=0.02) and (bias == 0.1).all()
     assert tensors["head.2.bias"].abs().max() < 1e-20
     network, loaded = model_file.load_network(tmp_path / "run/model.safetensors")
-    assert loaded.on_patches and dataclasses.replace(loaded).classes[-1] == "background"
+    assert loaded.on_patches and loaded.classes[-1] == "background"
 
 
 def test_alexnet_s_fc7_tells_patches_apart(data, tmp_path):
