@@ -19,6 +19,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from graft.core.errors import GraftError
+from graft.datasets.label_sets import joined
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels from 0, the last ones excluded."""
@@ -62,7 +63,7 @@ class Annotation(NamedTuple):
     @property
     def label(self) -> str:
         """The classes of all objects, difficult ones too, sorted and joined by "|"."""
-        return "|".join(sorted({item.label for item in self.objects}))
+        return joined(item.label for item in self.objects)
 
 
 def place(member: str) -> Place | None:

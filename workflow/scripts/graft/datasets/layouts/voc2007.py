@@ -12,6 +12,7 @@ from typing import NamedTuple
 from graft.core.errors import GraftError, nearest, unreadable
 from graft.datasets import annotations
 from graft.datasets.annotations import Place
+from graft.datasets.label_sets import names
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.splits import SPLITS
 from graft.datasets.table import Candidate
@@ -155,8 +156,8 @@ def _check(found: list[_Found], classes: Collection[str], archives: Mapping[str,
     if len(broken) > SHOWN:
         print(f"warning: {len(broken) - SHOWN} more annotations cannot be used.")
     for item in found:
-        for name in item.label.split("|"):
-            if name and name not in classes:
+        for name in names(item.label):
+            if name not in classes:
                 raise GraftError(
                     f"{archives[item.archive]}: {item.member} has an object of the class {name!r}, "
                     f"which is none of the {len(classes)} known. {nearest(name, classes)} If the "
