@@ -17,7 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "workflow" / "scripts"))
 
-from graft.config.models import Augment, Head, Hyperparameters, Transform  # noqa: E402
+from graft.config.models import Augment, Head, Hyperparameters  # noqa: E402
+from graft.config.sources import Transform  # noqa: E402
 from graft.config.stages import BackboneSettings  # noqa: E402
 from graft.models.network import Network  # noqa: E402
 from graft.training import loop  # noqa: E402

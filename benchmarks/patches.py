@@ -22,7 +22,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "workflow" / "scripts"))
 
-from graft.config.models import Transform  # noqa: E402
+from graft.config.sources import Transform  # noqa: E402
 from graft.core import instructions  # noqa: E402
 from graft.images import patches  # noqa: E402
 from graft.images.decode import decode  # noqa: E402

@@ -7,7 +7,8 @@ import torch
 from builders import hyperparameters
 
 from graft.config.architectures import IMAGE
-from graft.config.models import Head, Transform
+from graft.config.models import Head
+from graft.config.sources import Transform
 from graft.config.stages import (
     BackboneSettings,
     CropSettings,
@@ -50,6 +51,12 @@ def backbone_of(architecture, **options):
 
 def network_of(architecture, cut=IMAGE, *, head=HEAD, classes=2, size=64, **options):
     return Network(described(architecture), cut, head, classes, size, **options)
+
+
+def layers_of(network, block):
+    """The layers with weights of a block of a network."""
+    paths = {name.rpartition(".")[0]: None for name in network.backbone.block_tensors(block)}
+    return torch.nn.ModuleList(network.backbone.body.get_submodule(path) for path in paths)
 
 
 def settle(backbone):

@@ -166,9 +166,9 @@ def test_the_article_freezes_the_first_five_convolutions_as_published(digits):
     holds(found.optimizer, {"name": "sgd", "nesterov": True})
     assert found.head.hidden == ()
     architecture = source_of(digits, "digits_frozen").architecture
-    assert architectures.BLOCKS[architecture][-1] == "fc7"
+    assert architectures.blocks(architecture)[-1] == "fc7"
     # Keras' first eight layers: the input, five convolutions, and the poolings after two blocks.
-    layers = list(architectures.LAYERS[architecture])
+    layers = list(architectures.NAMED[architecture].layers)
     assert layers.index(architectures.cut(mode, architecture, "flatten")) == 4
 
 
@@ -240,7 +240,7 @@ def test_patches_are_trained_as_published(voc, mode):
 
 def test_oquab_s_frozen_layers_end_with_fc7(voc):
     assert plan.cut(voc, "voc_published", "feature_extraction") == "avgpool"
-    assert architectures.BLOCKS["alexnet_fc7"][-2:] == ("fc6", "fc7")
+    assert architectures.blocks("alexnet_fc7")[-2:] == ["fc6", "fc7"]
     corrected = voc.experiments["voc_corrected"]
     assert corrected.patches.batches == "mixed"
     found = plan.hyperparameters(voc, "voc_corrected", "fine_tuning")

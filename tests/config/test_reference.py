@@ -75,7 +75,7 @@ def test_the_schema_refuses_what_the_config_refuses():
         {"evaluate": {"level": 1}},
         {"datasets": {"x": {"layout": "lwf"}}},
         {"experiments": {"x": {"train": {"head": {"dropout": 1.5}}}}},
-        {"sources": {"x": {"architecture": "vgg61"}}},
+        {"sources": {"x": {"architecture": "VGG 16"}}},
     ):
         assert list(validator.iter_errors(wrong)), wrong
 

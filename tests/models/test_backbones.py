@@ -7,8 +7,9 @@ from torchvision import models as torchvision_models
 
 from graft.config import architectures
 from graft.core.errors import GraftError
-from graft.models.backbones import BACKBONES, Backbone, initialise
+from graft.models.backbones import Backbone, initialise
 from graft.models.transforms import to_input
+from graft.models.zoo import NETWORKS
 
 PUBLISHED = [
     "vgg16",
@@ -61,25 +62,24 @@ def test_a_backbone_is_torchvisions_own_network_in_blocks(name):
     imported = ours.load(theirs.state_dict())
     top = ("classifier.6",) if name.endswith("_fc7") else ("classifier", "fc.", "AuxLogits.")
     assert set(imported) == {k for k in theirs.state_dict() if not k.startswith(top)}
-    assert [block for block, _ in ours.named_children()] == list(architectures.BLOCKS[name])
+    assert ours.blocks == list(architectures.NAMED[name].blocks)
     side = 80 if name == "inception_v3" else 64
     images = torch.rand(2, 3, side, side)
     with torch.inference_mode():
         assert torch.equal(ours(images), trunk(name, theirs, images))
-    for path in (path for block in ours.blocks for path in ours.paths[block]):
-        if path != "flatten":  # torch.flatten there
-            # momentum, eps, dropout
-            assert repr(ours.network.get_submodule(path)) == repr(theirs.get_submodule(path))
+    for path, module in ours.body.named_modules():
+        if not list(module.children()):  # momentum, eps, dropout
+            assert repr(module) == repr(theirs.get_submodule(path))
 
 
-def test_every_architecture_but_the_stack_is_registered_and_no_other():
-    assert all(BACKBONES[name] for name in architectures.BLOCKS if name != architectures.STACK)
+def test_only_networks_of_ours_are_registered():
+    assert all(NETWORKS[name]() for name in ("vgg_mini", "cnn3"))
     with pytest.raises(KeyError):
-        BACKBONES["vgg61"]
+        NETWORKS["vgg16"]
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in architectures.BLOCKS if not name.endswith("_fc7")]
+    "name", [name for name in architectures.NAMED if not name.endswith("_fc7")]
 )
 def test_random_weights_are_all_drawn_and_follow_from_the_seed(name):
     torch.use_deterministic_algorithms(True)  # what is left unset is then not a number
@@ -101,6 +101,22 @@ def test_random_weights_have_the_documented_spread():
     assert layers[0].weight.std().item() == pytest.approx((2 / 576) ** 0.5, rel=0.02)
     assert layers[1].weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert not layers[0].bias.any() and not layers[1].bias.any()
+
+
+@pytest.mark.parametrize(
+    ("cut", "frozen"),
+    [
+        ("image", []),
+        ("conv1_1", ["conv1_1"]),
+        ("conv3_1", ["block1", "block2", "conv3_1"]),
+        ("conv3_2", ["block1", "block2", "conv3_1", "conv3_2"]),
+        ("block3", ["block1", "block2", "block3"]),
+        ("features.16", ["block1", "block2", "block3"]),
+        ("avgpool", ["block1", "block2", "block3", "block4", "block5"]),
+    ],
+)
+def test_what_is_before_a_cut_is_named(cut, frozen):
+    assert Backbone("vgg16", skip_init=True).frozen(cut) == frozen
 
 
 def test_a_stack_is_its_members_side_by_side():

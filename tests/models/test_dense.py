@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.core.errors import GraftError
 from graft.images import patches
 from graft.models import dense

@@ -53,7 +53,7 @@ def test_a_kernel_computes_here_what_it_computes_on_height_width_channel(tmp_pat
     maps = [correlate(picture, kernel[..., k], "valid")[::2, ::2, 0] + bias[k] for k in range(64)]
     backbone = Backbone("squeezenet1_1", skip_init=True)
     backbone.load(read(path))
-    first = backbone.stem[0]
+    first = backbone.body.get_submodule("features.0")
     with torch.inference_mode():
         ours = first(torch.from_numpy(picture.transpose(2, 0, 1)[None]).float())[0]
     np.testing.assert_allclose(ours.numpy(), np.stack(maps), atol=1e-5)

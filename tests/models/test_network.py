@@ -12,7 +12,7 @@ from graft.models.backbones import Backbone
 from graft.models.network import Standardize, folded, head_layers, split
 
 
-@pytest.mark.parametrize("name", architectures.BLOCKS)
+@pytest.mark.parametrize("name", architectures.NAMED)
 def test_every_cut_gives_the_same_maps_as_the_whole_backbone(name):
     torch.manual_seed(1)
     side = {"inception_v3": 75, "cnn3": 148, "alexnet": 63, "alexnet_fc7": 63}.get(name, 32)
@@ -20,10 +20,10 @@ def test_every_cut_gives_the_same_maps_as_the_whole_backbone(name):
     backbone = settle(backbone_of(name))
     with torch.inference_mode():
         expected = backbone(images)
-        blocks, layers = architectures.BLOCKS[name], architectures.LAYERS.get(name, {})
-        for cut in (architectures.IMAGE, *blocks, *layers):
+        named = architectures.NAMED[name]
+        for cut in (architectures.IMAGE, *named.blocks, *named.layers):
             before, after = split(backbone, cut)
-            names = backbone.tensors(architectures.frozen(name, cut))
+            names = backbone.tensors(cut)
             assert len(names) == len(before.state_dict())
             assert len(backbone.tensors()) == len(names) + len(after.state_dict())
             torch.testing.assert_close(after(before(images)), expected, rtol=1e-4, atol=1e-5)
@@ -40,8 +40,8 @@ def test_every_cut_gives_the_same_logits_as_the_whole_network(name):
     tensors, expected = None, None
     for cut in (
         architectures.IMAGE,
-        *architectures.BLOCKS[name],
-        *architectures.LAYERS.get(name, {}),
+        *architectures.NAMED[name].blocks,
+        *architectures.NAMED[name].layers,
         "avgpool",
     ):
         network = network_of(name, cut, classes=3).eval()
@@ -101,13 +101,13 @@ def test_an_mlp_sees_the_pixels():
 
 def test_the_prefix_stays_frozen_while_the_suffix_trains():
     network = network_of("vgg_mini", "block2")
-    before = {k: v.clone() for k, v in network.backbone.tensors(["block1", "block2"]).items()}
+    before = {k: v.clone() for k, v in network.backbone.tensors("block2").items()}
     network.train()
     assert not network.prefix.training and network.suffix.training
     assert not any(p.requires_grad for p in network.prefix.parameters())
     network.whole(torch.rand(4, 3, 64, 64)).sum().backward()
     torch.optim.SGD(network.parameters(), lr=1.0).step()
-    after = network.backbone.tensors(["block1", "block2"])
+    after = network.backbone.tensors("block2")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any("running_mean" in name for name in before)
 
@@ -177,9 +177,16 @@ def test_a_head_with_its_standardisation_folded_gives_the_same_logits():
         torch.testing.assert_close(other(features(9, 1)), head(features(9, 1)))
 
 
-@pytest.mark.parametrize("name", [name for name in architectures.BLOCKS if name != "stack"])
+LEAST_SIDES = {
+    **dict.fromkeys(("vgg_mini", "vgg16", "vgg16_fc7"), 32),
+    **dict.fromkeys(("alexnet", "alexnet_fc7"), 63),
+    **{"squeezenet1_0": 21, "squeezenet1_1": 17, "inception_v3": 75, "cnn3": 148},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in architectures.NAMED if name != "stack"])
 def test_a_picture_too_small_for_the_architecture_is_refused(name):
-    least = architectures.LEAST_SIDES.get(name, 8)
+    least = LEAST_SIDES.get(name, 8)
     network_of(name, size=least, skip_init=True)
     if least > 16:  # the least that a config may ask for
         with pytest.raises(GraftError, match=f"{least - 1} pixels are too small for {name}"):

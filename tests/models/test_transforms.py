@@ -2,7 +2,7 @@
 
 import torch
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.models.transforms import to_input
 
 

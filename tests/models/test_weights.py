@@ -9,7 +9,7 @@ from keras_files import SPELLINGS, keras_layers, published, write_keras
 from networks import CAFFE, EXPERTS, PIXELS, described
 from torchvision import models
 
-from graft.config.models import Transform, Weights
+from graft.config.sources import Transform, Weights
 from graft.config.stages import BackboneSettings, WeightsSettings
 from graft.core.errors import GraftError
 from graft.models import model_file, weights

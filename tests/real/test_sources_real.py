@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 from torchvision import models as torchvision_models
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.config.stages import BackboneSettings
 from graft.models import model_file, weights
 from graft.models.backbones import Backbone

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.config.stages import BackboneSettings
 from graft.core import hdf5
 from graft.core.devices import cpu_has_bf16

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from builders import hyperparameters
-from networks import SIZE, network_of
+from networks import SIZE, layers_of, network_of
 from sklearn.utils.class_weight import compute_class_weight
 
 from graft.config.models import Head
@@ -76,8 +76,8 @@ def test_a_layer_frozen_within_a_block_is_checked_and_the_rest_of_it_trains():
     # In torchvision's numbering conv3_2 and its batch norm are 17 and 18, conv3_3 is 20.
     assert not torch.equal(own["features.20.weight"], source["features.20.weight"])
     trained = loop._trained_tensors(network)
-    assert "suffix.block3.features_20.weight" in trained
-    assert not any("features_17" in name for name in trained)
+    assert "suffix.body.features.20.weight" in trained
+    assert not any("features.17" in name for name in trained)
     own["features.18.running_var"].add_(1e-6)
     with pytest.raises(GraftError, match=r"features\.18\.running_var"):
         train.check_frozen(network, source)
@@ -96,7 +96,7 @@ def test_updates_equal_those_of_torch_with_the_same_groups(name):
     optimizer = optimizers.make_optimizer(ours, settings, True)
     groups = []
     for part, rate in (("block4", 5e-4), ("block5", 5e-3), ("head", 1e-2)):
-        module = theirs.head if part == "head" else theirs.backbone.get_submodule(part)
+        module = theirs.head if part == "head" else layers_of(theirs, part)
         for parameter in module.parameters():
             decay = 0.0 if name == "adamw" and parameter.ndim == 1 else 0.1
             groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
@@ -178,11 +178,11 @@ def test_blocks_are_unfrozen_from_the_last_to_the_first():
     for epoch, trained in ((0, []), (1, []), (2, ["block5"]), (4, ["block4", "block5"])):
         learner._start(epoch)
         for block in ("block3", "block4", "block5"):
-            module = network.backbone.get_submodule(block)
-            assert module.training == (block in trained)
-            assert {p.requires_grad for p in module.parameters()} == {block in trained}
+            layers = layers_of(network, block)
+            assert {layer.training for layer in layers} == {block in trained}
+            assert {p.requires_grad for p in layers.parameters()} == {block in trained}
         assert network.head.training
-        assert not network.backbone.get_submodule("block2").training
+        assert not any(layer.training for layer in layers_of(network, "block2"))
 
 
 @pytest.mark.parametrize("transferred", [True, False])

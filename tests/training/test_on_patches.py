@@ -76,7 +76,7 @@ def test_features_are_those_of_each_patch_alone(data):
     stored = open_patches([data / "single-train.h5"])
     assert stored.labels.tolist() == rows.labels.tolist() and len(stored.starts) == 25
     wanted = np.array([3, 200, 41])
-    prefix, _ = features.prefix_of(data / "source.safetensors", "avgpool", "cpu")
+    prefix, _ = features.prefix_of(data / "source.safetensors", "avgpool", "cpu", 32)
     with torch.inference_mode():
         pixels = torch.from_numpy(rows.read(wanted))
         alone = prefix(to_input(pixels, described("vgg_mini").transform)).numpy()

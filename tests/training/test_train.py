@@ -12,8 +12,7 @@ import torch
 from conftest import TRAIN
 from networks import AUGMENT, CPU, SIZE, TRANSFORM, network_of, run, train_settings, write_pack
 
-from graft.config.architectures import frozen
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.core import hdf5
 from graft.core.errors import GraftError
 from graft.core.files import canonical_json
@@ -91,7 +90,7 @@ def test_the_frozen_prefix_equals_the_source_buffers_included(data, tmp_path, mo
     source, _ = model_file.load(data / "source.safetensors")
     trained, _ = model_file.load(model)
     network, _ = model_file.load_network(model)
-    prefix = network.backbone.tensors(frozen("vgg_mini", cut))
+    prefix = network.backbone.tensors(cut)
     assert any(name.endswith("running_var") for name in prefix)
     assert all(trained[name].numpy().tobytes() == source[name].numpy().tobytes() for name in prefix)
     rest = set(network.backbone.tensors()) - set(prefix)

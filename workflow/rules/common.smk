@@ -57,9 +57,10 @@ wildcard_constraints:
     experiment=r"\w+(/train_\d+)?",
     overview=r"\w+",
     source=r"\w+",
-    mode=r"\w+",
+    # `freeze_<module>` has the dots of a module's name.
+    mode=r"[\w.]+",
     # Features of patches are named by how they are computed, too (see `plan.features_cut`).
-    cut=r"\w+(\.(single|dense))?",
+    cut=r"[\w.]+",
     seed=r"\d+",
     part=r"(train|val|test)-\d\d",
     file=r"[\w.-]+(?<!\.seal\.json)",

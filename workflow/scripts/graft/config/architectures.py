@@ -1,62 +1,78 @@
-"""The backbones Graft knows, by name, with their ordered blocks. No torch in here.
+"""Architectures by name: their cuts, and the modes that these give. No torch in here.
 
-A block is the unit that can be frozen or transferred. The names are those of the papers or of
-torchvision: VGG's five convolution stages, AlexNet's five convolutions (of both perhaps the two
-wide fully connected layers too), SqueezeNet's Fire modules, Inception's groups of modules on one
-grid, MobileNetV3's bottlenecks, EfficientNet's stages 2 to 8, ResNet's stem and four stages. `mlp`
-and `cnn3` are plain baselines: no block at all, and three small convolutions. A `stack` is
-several backbones side by side, which are one block.
+An architecture is a network of torchvision (`resnet50`), of timm (`timm/convnext_tiny.fb_in1k`),
+one of ours (`vgg_mini`, `cnn3`, `mlp`), or a `stack` of several sources. Its cuts have the names of
+its modules (`layer3`, `stages.2`); `described` has them. Those that are listed here have besides
+blocks with names from their papers, and end with the last of these: with their last maps, or with
+a wide layer.
 """
 
-VGG = ("block1", "block2", "block3", "block4", "block5")
-ALEXNET = ("conv1", "conv2", "conv3", "conv4", "conv5")
-SQUEEZENET = ("stem", *(f"fire{i}" for i in range(2, 10)))
-RESNET = ("stem", "layer1", "layer2", "layer3", "layer4")
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from graft.config.networks import described
+
 STACK = "stack"
 
-BLOCKS: dict[str, tuple[str, ...]] = {
-    "vgg_mini": VGG,
-    "vgg16": VGG,
-    "vgg16_fc7": (*VGG, "fc6", "fc7"),
-    "alexnet": ALEXNET,
-    "alexnet_fc7": (*ALEXNET, "fc6", "fc7"),
-    "squeezenet1_0": SQUEEZENET,
-    "squeezenet1_1": SQUEEZENET,
-    "inception_v3": ("stem", "mixed5", "mixed6", "mixed7"),
-    "resnet18": RESNET,
-    "resnet50": RESNET,
-    "mobilenet_v3_small": ("stem", *(f"bneck{i}" for i in range(1, 12)), "top"),
-    "efficientnet_b0": ("stem", *(f"stage{i}" for i in range(2, 9)), "top"),
-    "mlp": (),
-    "cnn3": ("conv1", "conv2", "conv3"),
-    STACK: ("experts",),
+
+class Named(NamedTuple):
+    """The blocks of an architecture, and layers within them: by name, the module that each ends
+    with, in order."""
+
+    blocks: Mapping[str, str]
+    layers: Mapping[str, str] = {}
+
+
+def _numbered(name: str, ends: str, first: int = 1) -> dict[str, str]:
+    """`name1`, `name2`, ... for the modules `features.<end>`."""
+    return {f"{name}{n}": f"features.{end}" for n, end in enumerate(ends.split(), first)}
+
+
+def _vgg(*, batch_norm: bool) -> Named:
+    """VGG-16: five blocks, which end with a pooling, of convolutions, which end with a ReLU."""
+    blocks, layers, end = {}, {}, -1
+    for block, depth in enumerate((2, 2, 3, 3, 3), start=1):
+        for layer in range(1, depth + 1):
+            end += 3 if batch_norm else 2
+            layers[f"conv{block}_{layer}"] = f"features.{end}"
+        end += 1
+        blocks[f"block{block}"] = layers[f"conv{block}_{depth}"] = f"features.{end}"
+    return Named(blocks, layers)
+
+
+_FULLY_CONNECTED = {"fc6": "classifier.2", "fc7": "classifier.5"}
+_ALEXNET = _numbered("conv", "2 5 7 9 12")
+_RESNET = {"stem": "maxpool", **{f"layer{n}": f"layer{n}" for n in range(1, 5)}}
+_VGG = _vgg(batch_norm=False)
+
+NAMED: dict[str, Named] = {
+    "vgg_mini": _vgg(batch_norm=True),
+    "vgg16": _VGG,
+    "vgg16_fc7": Named({**_VGG.blocks, **_FULLY_CONNECTED}, _VGG.layers),
+    "alexnet": Named(_ALEXNET),
+    "alexnet_fc7": Named({**_ALEXNET, **_FULLY_CONNECTED}),
+    "squeezenet1_0": Named({"stem": "features.2"} | _numbered("fire", "3 4 6 7 8 9 11 12", 2)),
+    "squeezenet1_1": Named({"stem": "features.2"} | _numbered("fire", "3 5 6 8 9 10 11 12", 2)),
+    "inception_v3": Named(
+        {"stem": "maxpool2", "mixed5": "Mixed_5d", "mixed6": "Mixed_6e", "mixed7": "Mixed_7c"}
+    ),
+    "resnet18": Named(_RESNET),
+    "resnet50": Named(_RESNET),
+    "mobilenet_v3_small": Named(
+        {"stem": "features.0"}
+        | _numbered("bneck", "1 2 3 4 5 6 7 8 9 10 11")
+        | {"top": "features.12"}
+    ),
+    "efficientnet_b0": Named(
+        {"stem": "features.0"} | _numbered("stage", "1 2 3 4 5 6 7", 2) | {"top": "features.8"}
+    ),
+    "mlp": Named({}),
+    "cnn3": Named({f"conv{n}": f"pool{n}" for n in (1, 2, 3)}),
+    STACK: Named({"experts": "experts"}),
 }
 
-LEAST_SIDES = {
-    **dict.fromkeys(("vgg_mini", "vgg16", "vgg16_fc7"), 32),
-    **{
-        "alexnet": 63,
-        "alexnet_fc7": 63,
-        "squeezenet1_0": 21,
-        "squeezenet1_1": 17,
-        "inception_v3": 75,
-        "cnn3": 148,
-    },
-}
-"""The smallest pictures that an architecture takes, in pixels a side; 8 where it is not listed."""
-
-VGG_LAYERS = {
-    f"conv{block}_{layer}": f"block{block}"
-    for block, depth in enumerate((2, 2, 3, 3, 3), start=1)
-    for layer in range(1, depth + 1)
-}
-
-LAYERS: dict[str, dict[str, str]] = {
-    "vgg_mini": VGG_LAYERS,
-    "vgg16": VGG_LAYERS,
-    "vgg16_fc7": VGG_LAYERS,
-}
-"""Layers that can be named instead of a block, in order, each with the block it stands in."""
+PUBLISHED_AS = {"vgg16_fc7": "vgg16", "alexnet_fc7": "alexnet"}
+"""torchvision's name of an architecture that is one of its own, ended elsewhere."""
 
 POOLS = ("avgpool", "flatten")
 """How the last block's maps become one vector; also the name of the cut after everything."""
@@ -73,49 +89,66 @@ FREEZE = "freeze_"
 ON_FEATURES = ("feature_extraction", *PROBES)
 """Modes that freeze the whole backbone; they start from no other mode's head."""
 
+POOLED = "pooled"
+"""The cut before a network's own classifier, where the network does the pooling itself."""
 
-def cut(mode: str, architecture: str, pool: str) -> str:
-    """Where a mode's frozen prefix ends: `image`, a block's or layer's name, or the pooling.
+
+def blocks(architecture: str) -> list[str]:
+    """The names of an architecture's blocks, in order: the units that are frozen or unfrozen."""
+    if architecture in NAMED:
+        return list(NAMED[architecture].blocks)
+    return list(described(architecture).blocks)
+
+
+def named_cut(architecture: str, part: str) -> str | None:
+    """The one name of the cut behind a block, a layer or a module; None if it cannot be cut there.
 
     A block's last layer is the block, so that one cut has one name and one set of features.
     """
-    if not mode.startswith(FREEZE):
-        return pool if mode in ON_FEATURES else IMAGE
-    part = mode.removeprefix(FREEZE)
-    block = LAYERS.get(architecture, {}).get(part)
-    return block if block and part == _layers_of(architecture, block)[-1] else part
+    if architecture not in NAMED:
+        return described(architecture).cuts.get(part)
+    named = NAMED[architecture]
+    if part in named.blocks:
+        return part
+    if part in named.layers:
+        ends = {end: block for block, end in named.blocks.items()}
+        return ends.get(named.layers[part], part)
+    return described(architecture).cuts.get(part) if "." in part else None
 
 
-def frozen(architecture: str, cut: str) -> list[str]:
-    """What is frozen before a cut: blocks in order, then the layers of one that is cut through."""
-    blocks = list(BLOCKS[architecture])
-    if cut == IMAGE or cut in POOLS:
-        return [] if cut == IMAGE else blocks
-    if cut in blocks:
-        return blocks[: blocks.index(cut) + 1]
-    block = LAYERS[architecture][cut]
-    layers = _layers_of(architecture, block)
-    return blocks[: blocks.index(block)] + layers[: layers.index(cut) + 1]
+def cut(mode: str, architecture: str, pool: str) -> str:
+    """Where a mode's frozen prefix ends: `image`, a cut's name, or the pooling.
+
+    The pooling is the head's, or where a network has pooled already, `pooled`.
+    """
+    if mode.startswith(FREEZE):
+        part = mode.removeprefix(FREEZE)
+        return named_cut(architecture, part) or part
+    if mode not in ON_FEATURES:
+        return IMAGE
+    return pool if architecture in NAMED else POOLED
 
 
 def is_mode(mode: str, architecture: str) -> bool:
     """Whether a mode makes sense for an architecture; one without blocks has none to transfer."""
-    blocks = BLOCKS[architecture]
-    if not is_transferred(mode) or not blocks:
+    if not is_transferred(mode) or not blocks(architecture):
         return mode == "from_scratch"
-    part = mode.removeprefix(FREEZE)
     return mode in MODES or (
-        mode.startswith(FREEZE) and (part in blocks or part in LAYERS.get(architecture, {}))
+        mode.startswith(FREEZE) and named_cut(architecture, mode.removeprefix(FREEZE)) is not None
     )
 
 
 def modes(architecture: str) -> str:
     """The modes that make sense for an architecture, in words."""
     named = [mode for mode in MODES if is_mode(mode, architecture)]
-    blocks = [f"{FREEZE}{block}" for block in BLOCKS[architecture]]
-    layers = list(LAYERS.get(architecture, {}))
+    if not blocks(architecture):
+        return ", ".join(named)
+    listed = [f"{FREEZE}{block}" for block in blocks(architecture)]
+    layers = list(NAMED[architecture].layers) if architecture in NAMED else []
     within = f", and freeze_<layer> for {layers[0]} to {layers[-1]}" if layers else ""
-    return ", ".join([*named, *blocks]) + within
+    if architecture not in NAMED:
+        within = ", and freeze_<module> for what `make cuts` lists"
+    return ", ".join([*named, *listed]) + within
 
 
 def is_transferred(mode: str) -> bool:
@@ -126,15 +159,15 @@ def is_transferred(mode: str) -> bool:
 def trains_transferred(mode: str, architecture: str) -> bool:
     """Whether a mode trains layers that come from the source, and not a head alone, as one that
     freezes the last block does."""
-    if not is_transferred(mode) or mode in ON_FEATURES:
+    if not is_transferred(mode) or mode in ON_FEATURES or not blocks(architecture):
         return False
-    return frozen(architecture, cut(mode, architecture, POOLS[0])) != list(BLOCKS[architecture])
+    at = cut(mode, architecture, POOLS[0])
+    if at == IMAGE or at in blocks(architecture):
+        return at != blocks(architecture)[-1]
+    is_layer = architecture in NAMED and at in NAMED[architecture].layers
+    return is_layer or at not in described(architecture).after_weights
 
 
 def warm_up(mode: str) -> str | None:
     """The mode whose trained head a mode starts from, so that tuning begins warm."""
     return "feature_extraction" if is_transferred(mode) and mode not in ON_FEATURES else None
-
-
-def _layers_of(architecture: str, block: str) -> list[str]:
-    return [layer for layer, its in LAYERS.get(architecture, {}).items() if its == block]

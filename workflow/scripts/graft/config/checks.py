@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from graft.config import architectures
 from graft.config.datasets import AnyDataset, File, Merged, Published, Render
 from graft.config.experiment_checks import check_exists, check_experiment, error
-from graft.config.models import Config, Source
+from graft.config.models import Config
+from graft.config.networks import described
 from graft.config.plan import (
     ancestry,
     comparison,
@@ -17,6 +18,7 @@ from graft.config.plan import (
     is_multilabel,
     source_experiments,
 )
+from graft.config.sources import Source
 from graft.core.errors import GraftError
 from graft.core.raw_names import raw_name
 
@@ -153,10 +155,16 @@ def _check_source(config: Config, key: str, source: Source) -> None:
     weights = source.weights
     _no_user(f"{key}.weights.url", weights.url or (), _MIRROR_ADVICE)
     given = (weights.url, weights.file, weights.torchvision, weights.experiment, weights.random)
-    if sum(value is not None for value in (*given, weights.stack)) != 1:
+    if sum(value is not None for value in (*given, weights.stack, weights.timm)) != 1:
         raise error(
             f"{key}.weights",
-            "needs exactly one of url, file, torchvision, experiment, random, stack.",
+            "needs exactly one of url, file, torchvision, timm, experiment, random, stack.",
+        )
+    if weights.timm is not None and not source.architecture.startswith("timm/"):
+        raise error(
+            f"{key}.weights.timm",
+            f"goes with an architecture of timm's, and {source.architecture} is none. Name it "
+            "timm/<model>.<tag>, or use weights.torchvision.",
         )
     if (source.architecture == architectures.STACK) != (weights.kind == "stack"):
         raise error(
@@ -164,6 +172,11 @@ def _check_source(config: Config, key: str, source: Source) -> None:
             f"is {source.architecture}, but weights.stack goes with the architecture "
             f"{architectures.STACK}, and only with it. Change one of them.",
         )
+    if source.architecture not in architectures.NAMED:
+        try:
+            described(source.architecture, weights.torchvision)
+        except GraftError as failure:
+            raise error(f"{key}.architecture", f"is {source.architecture}: {failure}") from None
     if weights.kind == "random" and source.allow_new:
         raise error(f"{key}.weights", "is random, so no layer needs allow_new. Remove allow_new.")
     if weights.stack is not None:

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from graft.config import architectures
 from graft.config.datasets import Merged, Published
-from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune, Weights
+from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune
+from graft.config.sources import Weights
 from graft.config.types import Settings
 from graft.core.raw_names import raw_name
 
@@ -250,9 +251,9 @@ def features_cut(config: Config, experiment: str, mode: str) -> str:
 
 def read_cut(name: str) -> tuple[str, OfPatches | None]:
     """(cut, how features of patches are computed) of a name of `features_cut`."""
-    at, _, patches = name.partition(".")
+    at, _, patches = name.rpartition(".")
     known: dict[str, OfPatches] = {"single": "single", "dense": "dense"}
-    return at, known.get(patches)
+    return (at, known[patches]) if patches in known else (name, None)
 
 
 def cuts(config: Config) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from graft.config import architectures, datasets, models, overviews, patches
+from graft.config import architectures, datasets, models, overviews, patches, sources
 
 Schema = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _or_null(value: Schema) -> Schema:
 def descriptions() -> dict[str, dict[str, str]]:
     """Class -> key -> description: the text that stands below the key in the class."""
     described: dict[str, dict[str, str]] = {}
-    for module in (models, datasets, overviews, patches):
+    for module in (models, sources, datasets, overviews, patches):
         for name, keys in _attribute_docstrings(module):
             described[name] = keys
     described["Training"] = {**described["Hyperparameters"], **described["Training"]}
@@ -122,9 +122,7 @@ def tables() -> dict[str, str]:
     tables["Dataset"] = _table(_dataset_rows(whole))
     tables["Options"] = _options(whole)
     tables["Layouts"] = _markdown(("layout", "reads", "label", "classes", "group"), _layouts())
-    tables["Architectures"] = _markdown(
-        ("architecture", "blocks, in order", "least picture"), _architectures()
-    )
+    tables["Architectures"] = _markdown(("architecture", "blocks, in order"), _architectures())
     return tables
 
 
@@ -185,10 +183,8 @@ def _layouts() -> Iterator[Sequence[str]]:
 
 
 def _architectures() -> Iterator[Sequence[str]]:
-    for name, blocks in architectures.BLOCKS.items():
-        least = str(architectures.LEAST_SIDES.get(name, 8))
-        listed = ", ".join(f"`{block}`" for block in blocks) or "none"
-        yield f"`{name}`", listed, "that of its members" if name == architectures.STACK else least
+    for name, named in architectures.NAMED.items():
+        yield f"`{name}`", ", ".join(f"`{block}`" for block in named.blocks) or "none"
 
 
 def _options(whole: Schema) -> str:

@@ -19,14 +19,8 @@ from graft.config.datasets import (
     Shards,
     Split,
 )
-from graft.config.models import (
-    Architecture,
-    Compute,
-    Config,
-    Hyperparameters,
-    Transform,
-    Weights,
-)
+from graft.config.models import Compute, Config, Hyperparameters
+from graft.config.networks import described
 from graft.config.patches import OnPatches, Patches
 from graft.config.plan import (
     Comparison,
@@ -40,6 +34,7 @@ from graft.config.plan import (
     train_size,
     warm_up,
 )
+from graft.config.sources import Architecture, Transform, Weights
 from graft.config.types import Entry, Reproducible, Settings
 from graft.core.raw_names import raw_name
 
@@ -262,8 +257,14 @@ def source_mirrors(config: Config, source: str) -> dict[str, JsonValue]:
 
 
 def _transform(config: Config, source: str) -> Transform:
+    """That of the weights, with the keys that the config sets instead."""
     spec = config.sources[source]
-    return PIXELS if spec.weights.kind == "stack" else spec.transform
+    if spec.weights.kind == "stack":
+        return PIXELS
+    if spec.architecture in architectures.NAMED:
+        return spec.transform
+    trained = described(spec.architecture, spec.weights.torchvision).transform
+    return Transform.model_validate({**trained, **spec.transform.model_dump(exclude_unset=True)})
 
 
 class FeaturesSettings(NetworkStage):

@@ -1,133 +1,169 @@
-"""Backbones: torchvision's networks without their classifiers, regrouped into named blocks.
+"""Backbones: networks without their classifiers, with their blocks and cuts.
 
-The names of the blocks are in `config.architectures`. Tensors keep torchvision's names
-(`features.0.weight`, `layer1.0.conv1.weight`), whatever block they are in, so that weights can be
-exchanged with everything else that uses these names.
-
-To add a backbone: register a function that builds it below, and list its blocks in
-`config.architectures`.
+Tensors keep the names that they have in torchvision and timm (`layer1.0.conv1.weight`), so that
+weights can be exchanged with everything else that uses these names.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
-from torch import nn
-from torchvision import models
-from torchvision.models.vgg import cfgs, make_layers
+from torch import fx, nn
 
-from graft.config.architectures import BLOCKS, LAYERS, STACK
-from graft.config.models import Transform
+from graft.config.architectures import IMAGE, NAMED, POOLED, POOLS, STACK
 from graft.config.stages import BackboneSettings
-from graft.core.errors import GraftError
-from graft.core.registry import Registry
-from graft.models import transforms
-
-
-class Plan(NamedTuple):
-    """A network, and for each of its blocks in order the paths of the modules that form it."""
-
-    network: nn.Module
-    blocks: list[list[str]]
-
-
-BACKBONES: Registry[Callable[[], Plan]] = Registry("graft.models.backbones")
-"""Functions that build a network with any weights, by the name of the architecture."""
+from graft.core.errors import GraftError, nearest
+from graft.models import blocks, transforms, zoo
+from graft.models.blocks import Block
+from graft.models.cuts import Traced
 
 
 class Backbone(nn.Module):
-    """The blocks of one architecture, as children named like the blocks, in order.
+    """A network up to its classifier, which can be cut in two.
 
-    Input float (n, 3, height, width); output of the last block float (n, channels, h, w), or
-    (n, width) where it is fully connected. `experts` are the members of a `stack` (see `Experts`);
-    their tensors are named `{member}.{torchvision's name}`. The weights are random (see
-    `initialise`), or with `skip_init` undefined, for callers that load them.
+    Input float (n, 3, height, width); output float (n, channels, h, w), or (n, width) where the
+    network pools itself. `experts` are the members of a `stack` (see `Experts`); their tensors are
+    named `{member}.{name}`. size: the side of pictures in pixels, for networks that are built for
+    one size; None: their own.
+
+    The weights are random; with `skip_init` those of the listed architectures are undefined, for
+    callers that load them.
     """
-
-    network: nn.Module
-    """torchvision's network, which shares the blocks' modules. Not a child."""
 
     def __init__(
         self,
         architecture: str,
         experts: Mapping[str, BackboneSettings] | None = None,
         *,
+        size: int | None = None,
         skip_init: bool = False,
     ):
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.size = architecture, size
         if architecture == STACK:
-            network, paths = self._add_experts(experts or {})
+            stack = Experts(experts or {})
+            self.traced = Traced(stack, STACK, size or zoo.DEFAULT_SIZE, [SideBySide])
         else:
-            network, paths = self._add_blocks()
-        object.__setattr__(self, "network", network)
-        self.paths = dict(zip(BLOCKS[architecture], paths, strict=True)) | self._layers(paths)
-        """The modules of each block, and of each layer that can be named, as paths in `network`."""
+            self.traced = zoo.traced(architecture, size)
+        self.body = self.traced.before(self.traced.output)
+        if zoo.is_listed(architecture) and architecture != STACK:
+            self._give_memory()
+        self.ends = self._ends()
+        """The last operation of each block, by its name, in order."""
+        self._names = self._named_states()
+        self._places = self.traced.states()
         if not skip_init:
-            initialise(self)
+            self.initialise()
 
-    def _add_blocks(self) -> Plan:
-        # Without memory at first: torchvision draws weights, even for what is not used here.
-        with torch.device("meta"):
-            plan = BACKBONES[self.architecture]()
-        for block, paths in zip(BLOCKS[self.architecture], plan.blocks, strict=True):
-            modules = ((path.replace(".", "_"), plan.network.get_submodule(path)) for path in paths)
-            self.add_module(block, nn.Sequential(OrderedDict(modules)))
-        self.to_empty(device="cpu")
+    def initialise(self) -> None:
+        """Draw the weights of the listed architectures; others have theirs from the start."""
+        for part in self._listed():
+            initialise(part)
+
+    def _give_memory(self) -> None:
+        self.body.to_empty(device="cpu")
         for layer in self.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.reset_running_stats()
-        return plan
 
-    def _add_experts(self, experts: Mapping[str, BackboneSettings]) -> Plan:
-        if not experts or "head" in experts:
-            raise GraftError(
-                "weights.stack: a stack needs members, and none may be called head, which is the "
-                "name of the classifier's layers. Name other sources."
-            )
-        (block,) = BLOCKS[STACK]
-        members = Experts(experts)
-        self.add_module(block, members)
-        network, paths = nn.Module(), []
-        for name, member in zip(sorted(experts), members.members, strict=True):
-            network.add_module(name, member.network)
-            paths += [f"{name}.{path}" for block in member.blocks for path in member.paths[block]]
-        return Plan(network, [paths])
+    def _listed(self) -> list[nn.Module]:
+        """What has weights as `initialise` draws them."""
+        if self.architecture == STACK:
+            members = (m for m in self.modules() if isinstance(m, Backbone) and m is not self)
+            return [part for member in members for part in member._listed()]
+        return [self] if zoo.is_listed(self.architecture) else []
 
-    def _layers(self, blocks: list[list[str]]) -> dict[str, list[str]]:
-        """Each layer that can be named, with its modules: from its convolution to the next."""
-        names = iter(LAYERS.get(self.architecture, {}))
-        layers: dict[str, list[str]] = {}
-        for name, block in zip(self.blocks, blocks, strict=True):
-            for path in block if name in LAYERS.get(self.architecture, {}).values() else []:
-                if isinstance(self.network.get_submodule(path), nn.Conv2d):
-                    modules = layers[next(names)] = []
-                modules.append(path)
-        return layers
+    def _ends(self) -> dict[str, fx.Node]:
+        if self.architecture in NAMED:
+            listed = NAMED[self.architecture].blocks
+            return {name: self.traced.end_of(path) for name, path in listed.items()}
+        return blocks.ends(self.traced)
+
+    def _named_states(self) -> dict[str, str]:
+        """Parameters and buffers: their name in `body`, by their published one, in its order."""
+        own = self.body.state_dict()
+        names = [name for name in self.traced.network.state_dict() if name in own]
+        if self.architecture != STACK:
+            return {name: name for name in names}
+        return {
+            name.removeprefix("experts.").replace(".body.body.", ".", 1): name for name in names
+        }
 
     @property
     def blocks(self) -> list[str]:
-        return list(BLOCKS[self.architecture])
+        return list(self.ends)
 
-    def tensors(self, parts: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
-        """Parameters and buffers by torchvision's names (all, or of some blocks and layers).
+    @property
+    def classifier(self) -> tuple[str, ...]:
+        """How the names of the tensors begin that are the network's, but not the backbone's."""
+        own = set(self.body.state_dict())
+        rest = [name for name in self.traced.network.state_dict() if name not in own]
+        return (*rest, *zoo.classifier_of(self.architecture))
+
+    def cuts(self) -> dict[str, fx.Node]:
+        """By the name of a block, a layer or a module, the operation that it can be cut behind."""
+        found = {name: cut.node for cut in self.traced.cuts() for name in cut.names}
+        if self.architecture in NAMED:
+            named = NAMED[self.architecture]
+            found |= {name: self.traced.end_of(path) for name, path in named.layers.items()}
+        return found | self.ends
+
+    def cut_at(self, cut: str) -> fx.Node:
+        """The operation behind which a cut is; that of `image` is the picture itself.
+
+        Raises GraftError for a name that is none of the cuts.
+        """
+        if cut == IMAGE:
+            return self.traced.pictures
+        if cut == POOLED or cut in POOLS:
+            return self.traced.output
+        if cut in self.ends:
+            return self.ends[cut]
+        cuts = self.cuts()
+        if cut not in cuts:
+            raise GraftError(
+                f"{self.architecture} cannot be cut at {cut!r}. {nearest(cut, cuts)} `make cuts` "
+                "lists them."
+            )
+        return cuts[cut]
+
+    def frozen(self, cut: str) -> list[str]:
+        """What is before a cut: blocks in order, then the layers of one that is cut through."""
+        place = self.traced.place
+        here = place[self.cut_at(cut)]
+        whole = [name for name, end in self.ends.items() if place[end] <= here]
+        if self.architecture not in NAMED or cut == IMAGE:
+            return whole
+        last = max((place[self.ends[name]] for name in whole), default=-1)
+        layers = {
+            name: place[self.traced.end_of(path)]
+            for name, path in NAMED[self.architecture].layers.items()
+        }
+        return whole + [name for name, end in layers.items() if last < end <= here]
+
+    def tensors(self, cut: str | None = None) -> dict[str, torch.Tensor]:
+        """Parameters and buffers by their published names: all, or those before a cut.
 
         The tensors are the module's own, not copies.
         """
-        wanted = self.blocks if parts is None else parts
-        paths = tuple(f"{path}." for part in wanted for path in self.paths[part])
-        return {k: v for k, v in self.network.state_dict().items() if k.startswith(paths)}
+        own, end = self.body.state_dict(), len(self.traced.nodes)
+        if cut is not None:
+            end = self.traced.place[self.cut_at(cut)]
+        return {name: own[key] for name, key in self._names.items() if self._places[key] <= end}
 
-    def load(
-        self, tensors: Mapping[str, torch.Tensor], parts: Iterable[str] | None = None
-    ) -> list[str]:
-        """Copy tensors in by torchvision's names and shapes; return the names imported.
+    def block_tensors(self, block: str) -> dict[str, torch.Tensor]:
+        """Those of a block."""
+        before = dict(pairwise([*reversed(self.blocks), IMAGE]))[block]
+        others = self.tensors(before)
+        return {name: tensor for name, tensor in self.tensors(block).items() if name not in others}
 
-        Every tensor of the parts asked for must be there in the same shape; otherwise
-        GraftError names the first that is not.
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+        """Copy tensors in by their published names and shapes; return the names imported.
+
+        Every tensor of the backbone must be there in the same shape; otherwise GraftError names
+        the first that is not.
         """
-        own = self.tensors(parts)
+        own = self.tensors()
         for name, tensor in own.items():
             if name not in tensors:
                 raise GraftError(f"{self.architecture}'s {name} is missing from the weights.")
@@ -141,10 +177,12 @@ class Backbone(nn.Module):
                 tensor.copy_(tensors[name])
         return list(own)
 
+    def blocks_after(self, cut: str) -> list[Block]:
+        """What has weights after a cut, in blocks, in order; the first may be cut through."""
+        return blocks.after(self.traced, self.cut_at(cut), self.ends)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        for block in self.children():
-            images = block(images)
-        return images
+        return self.body(images)
 
 
 class Pool(nn.Module):
@@ -161,28 +199,44 @@ class Pool(nn.Module):
         return maps.mean((2, 3)) if self.kind == "avgpool" and maps.ndim == 4 else maps.flatten(1)
 
 
-class Experts(nn.Module):
-    """Several backbones side by side on the same pictures, each behind its own transform.
+class Member(nn.Module):
+    """A backbone behind its own transform, with its maps averaged: pixels to (n, channels)."""
 
-    Input float RGB pixels 0..255 (n, 3, height, width); output float (n, sum of channels, 1, 1):
-    the global average of each one's maps, in the order of their names (a mapping's own order is
-    lost when it is written as JSON).
-    """
-
-    def __init__(self, experts: Mapping[str, BackboneSettings]):
+    def __init__(self, settings: BackboneSettings):
         super().__init__()
-        ordered = [experts[name] for name in sorted(experts)]
-        self.transforms: list[Transform] = [expert.transform for expert in ordered]
-        self.members = [Backbone(expert.architecture, skip_init=True) for expert in ordered]
-        self.backbones = nn.ModuleList(self.members)
+        self.transform = settings.transform
+        self.body = Backbone(settings.architecture, size=settings.transform.size, skip_init=True)
         self.pool = Pool("avgpool")
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        pooled = [
-            self.pool(backbone(transforms.normalise(pixels, transform)))
-            for transform, backbone in zip(self.transforms, self.members, strict=True)
-        ]
-        return torch.cat(pooled, 1)[:, :, None, None]
+        return self.pool(self.body(transforms.normalise(pixels, self.transform)))
+
+
+class SideBySide(nn.ModuleDict):
+    """Several members on the same pictures: float RGB pixels 0..255 (n, 3, height, width) to
+    float (n, sum of channels, 1, 1), in the order of their names."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([member(pixels) for member in self.values()], 1)[:, :, None, None]
+
+
+class Experts(nn.Module):
+    """A stack: several backbones side by side.
+
+    A mapping's own order is lost when it is written as JSON, so members are ordered by name.
+    """
+
+    def __init__(self, members: Mapping[str, BackboneSettings]):
+        super().__init__()
+        if not members or "head" in members:
+            raise GraftError(
+                "weights.stack: a stack needs members, and none may be called head, which is the "
+                "name of the classifier's layers. Name other sources."
+            )
+        self.experts = SideBySide({name: Member(members[name]) for name in sorted(members)})
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.experts(pixels)
 
 
 def initialise(module: nn.Module) -> None:
@@ -201,123 +255,3 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
-
-
-@BACKBONES.register("vgg_mini")
-def vgg_mini() -> Plan:
-    """VGG-16 (configuration D of Simonyan and Zisserman 2015) at a quarter of its width."""
-    widths = [width if isinstance(width, str) else width // 4 for width in cfgs["D"]]
-    network = models.VGG(make_layers(widths, batch_norm=True), init_weights=False)
-    return Plan(network, _up_to_pooling(network))
-
-
-@BACKBONES.register("vgg16")
-def vgg16() -> Plan:
-    network = models.vgg16()
-    return Plan(network, _up_to_pooling(network))
-
-
-@BACKBONES.register("vgg16_fc7")
-def vgg16_fc7() -> Plan:
-    """VGG-16 with its first two fully connected layers, each with ReLU and dropout."""
-    network = models.vgg16()
-    network.add_module("flatten", nn.Flatten())
-    fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
-    fc7 = [f"classifier.{i}" for i in range(3, 6)]
-    return Plan(network, [*_up_to_pooling(network), fc6, fc7])
-
-
-@BACKBONES.register("alexnet")
-def alexnet() -> Plan:
-    return _starting_at(models.alexnet(), nn.Conv2d)
-
-
-@BACKBONES.register("alexnet_fc7")
-def alexnet_fc7() -> Plan:
-    """AlexNet with its first two fully connected layers, each with dropout and ReLU."""
-    network = models.alexnet()
-    network.add_module("flatten", nn.Flatten())
-    convolutions = _starting_at(network, nn.Conv2d).blocks
-    fc6 = ["avgpool", "flatten", *(f"classifier.{i}" for i in range(3))]
-    fc7 = [f"classifier.{i}" for i in range(3, 6)]
-    return Plan(network, [*convolutions, fc6, fc7])
-
-
-@BACKBONES.register("squeezenet1_0")
-def squeezenet1_0() -> Plan:
-    return _starting_at(models.squeezenet1_0(), nn.Conv2d, models.squeezenet.Fire)
-
-
-@BACKBONES.register("squeezenet1_1")
-def squeezenet1_1() -> Plan:
-    return _starting_at(models.squeezenet1_1(), nn.Conv2d, models.squeezenet.Fire)
-
-
-@BACKBONES.register("inception_v3")
-def inception_v3() -> Plan:
-    network = models.inception_v3(aux_logits=False, init_weights=False)
-    names = [name for name, _ in network.named_children()]
-    mixed = [[name for name in names if name.startswith(f"Mixed_{i}")] for i in (5, 6, 7)]
-    return Plan(network, [names[: names.index("maxpool2") + 1], *mixed])
-
-
-@BACKBONES.register("resnet18")
-def resnet18() -> Plan:
-    return _resnet(models.resnet18())
-
-
-@BACKBONES.register("resnet50")
-def resnet50() -> Plan:
-    return _resnet(models.resnet50())
-
-
-@BACKBONES.register("mobilenet_v3_small")
-def mobilenet_v3_small() -> Plan:
-    return _starting_at(models.mobilenet_v3_small(), nn.Module)
-
-
-@BACKBONES.register("efficientnet_b0")
-def efficientnet_b0() -> Plan:
-    return _starting_at(models.efficientnet_b0(), nn.Module)
-
-
-@BACKBONES.register("mlp")
-def mlp() -> Plan:
-    """No layer at all: a multilayer perceptron is its head."""
-    return Plan(nn.Module(), [])
-
-
-@BACKBONES.register("cnn3")
-def cnn3() -> Plan:
-    """Three times 32 filters of 5 x 5 without padding, ReLU, and max-pooling by 4."""
-    network = nn.Module()
-    for number, channels in enumerate((3, 32, 32), start=1):
-        network.add_module(f"conv{number}", nn.Conv2d(channels, 32, 5))
-        network.add_module(f"relu{number}", nn.ReLU(inplace=True))
-        network.add_module(f"pool{number}", nn.MaxPool2d(4))
-    return Plan(network, [[f"conv{i}", f"relu{i}", f"pool{i}"] for i in (1, 2, 3)])
-
-
-def _resnet(network: nn.Module) -> Plan:
-    stem = ["conv1", "bn1", "relu", "maxpool"]
-    return Plan(network, [stem, ["layer1"], ["layer2"], ["layer3"], ["layer4"]])
-
-
-def _up_to_pooling(network: models.VGG) -> list[list[str]]:
-    """VGG's blocks: each ends with its max-pooling."""
-    blocks: list[list[str]] = [[]]
-    for index, layer in network.features.named_children():
-        blocks[-1].append(f"features.{index}")
-        if isinstance(layer, nn.MaxPool2d):
-            blocks.append([])
-    return blocks[:-1]
-
-
-def _starting_at(network: nn.Module, *kinds: type[nn.Module]) -> Plan:
-    """Blocks of the network's `features` that each start with a layer of one of these kinds."""
-    blocks: list[list[str]] = []
-    for index, layer in network.get_submodule("features").named_children():
-        if isinstance(layer, kinds):
-            blocks.append([])
-        blocks[-1].append(f"features.{index}")
-    return Plan(network, blocks)

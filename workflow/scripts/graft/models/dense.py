@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.core.errors import GraftError
 from graft.models.transforms import to_input
 

@@ -9,7 +9,7 @@ several classes their sigmoid. Its metadata hold the `classes` in their order
 
 Not part of it is what makes a photograph such a picture: detecting and aligning the face, and,
 where the description's `transform.size` differs from its `preparation.pack.packed_size`, the resize
-from the latter to the former (bilinear, antialiased).
+from the latter to the former (antialiased, by the transform's `interpolation` and `crop_pct`).
 """
 
 import json
@@ -49,7 +49,8 @@ class Pictures(nn.Module):
 
     def __init__(self, network: Network, description: ModelDescription):
         super().__init__()
-        self.network, self.transform = network, description.backbone.transform
+        self.network = network
+        self.transform = description.backbone.transform.model_copy(update={"size": None})
         self.confidences = description.confidences
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

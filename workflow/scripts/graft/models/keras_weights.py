@@ -192,7 +192,7 @@ def _wanted(architecture: str) -> Iterator[Wanted]:
     """Kernel and bias of each convolution and dense layer, in order."""
     backbone, maps = Backbone(architecture, skip_init=True), None
     names = backbone.tensors()
-    for name, module in backbone.network.named_modules():
+    for name, module in backbone.traced.network.named_modules():
         if f"{name}.weight" not in names:  # torchvision's classifier
             continue
         convert: Callable[[torch.Tensor], torch.Tensor]

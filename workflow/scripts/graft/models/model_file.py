@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from graft.config.models import Head
+from graft.config.sources import Transform
 from graft.config.stages import BackboneSettings, CropSettings, PackSettings, Preparation
 from graft.core.errors import GraftError
 from graft.core.files import atomic, canonical_json
@@ -100,11 +101,19 @@ def head_from_json(values: Mapping[str, Any]) -> Head | NeighbourHead:
     return Head.model_validate({"standardize": False, **values})
 
 
+_RESIZING = ("interpolation", "crop_pct")
+"""Keys that files of earlier versions do not have, left out where they have their defaults."""
+
+
 def backbone_to_json(backbone: BackboneSettings) -> dict[str, Any]:
     members = {name: backbone_to_json(member) for name, member in (backbone.experts or {}).items()}
     return {
         "architecture": backbone.architecture,
-        "transform": backbone.transform.model_dump(mode="json"),
+        "transform": {
+            key: value
+            for key, value in backbone.transform.model_dump(mode="json").items()
+            if key not in _RESIZING or value != Transform.model_fields[key].default
+        },
         **({"experts": members} if members else {}),
     }
 

@@ -6,16 +6,18 @@ suffix, is what training runs on. With the cut at `image` the suffix is the whol
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from graft.config import architectures
 from graft.config.models import Head
 from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError
-from graft.models.backbones import Backbone, Pool, initialise
+from graft.models.backbones import Backbone, Pool
 from graft.models.neighbours import NeighbourHead, Neighbours
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -106,22 +108,16 @@ def split(
 
     The pooling ends the prefix if it is the cut, else the suffix, if there is one.
     """
-    frozen = architectures.frozen(backbone.architecture, cut)
-    block_of = architectures.LAYERS.get(backbone.architecture, {})
+    at, traced = backbone.cut_at(cut), backbone.traced
     before: OrderedDict[str, nn.Module] = OrderedDict()
     after: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, block in backbone.named_children():
-        # Of a block that is cut through, the modules of its frozen layers.
-        within = sum(len(backbone.paths[part]) for part in frozen if block_of.get(part) == name)
-        if name in frozen:
-            before[name] = block
-        elif within and isinstance(block, nn.Sequential):
-            before[name], after[name] = block[:within], block[within:]
-        else:
-            after[name] = block
+    if at is not traced.pictures:
+        before["body"] = backbone.body if at is traced.output else traced.before(at)
+    if at is not traced.output:
+        after["body"] = backbone.body if at is traced.pictures else traced.after(at)
     if cut in architectures.POOLS:
         before["pool"] = Pool(cut)
-    elif pool is not None:
+    elif cut != architectures.POOLED and pool is not None:
         after["pool"] = Pool(pool)
     return nn.Sequential(before), nn.Sequential(after)
 
@@ -148,17 +144,21 @@ class Network(nn.Module):
         skip_init: bool = False,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone.architecture, backbone.experts, skip_init=True)
+        self.backbone = Backbone(
+            backbone.architecture, backbone.experts, size=input_size, skip_init=True
+        )
         self.cut, self.classes = cut, classes
         self._frozen_blocks = 0
         self._statistics_frozen = False
         self.head = head_layers(head, self._width(head.pool, input_size), classes)
         if not skip_init:
-            initialise(self.backbone)
+            self.backbone.initialise()
         # Not registered as children: they share the backbone's modules.
         before, after = split(self.backbone, cut, head.pool)
         object.__setattr__(self, "prefix", before)
         object.__setattr__(self, "suffix", after)
+        self.trained_blocks = self.backbone.blocks_after(cut)
+        """What has weights after the cut, in order; the first block may be cut through."""
         self.prefix.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
 
@@ -170,10 +170,13 @@ class Network(nn.Module):
         """Transformed pictures (n, 3, h, w) -> logits (n, classes)."""
         return self(self.prefix(images))
 
-    @property
-    def trained_blocks(self) -> list[nn.Module]:
-        """The blocks after the cut that have parameters, in order; the last may be cut through."""
-        return [block for block in self.suffix.children() if any(True for _ in block.parameters())]
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Network":
+        """Move the halves too: of tensors that stand in no module they hold references."""
+        super()._apply(fn, recurse)
+        for half in (self.__dict__.get("prefix"), self.__dict__.get("suffix")):
+            if half is not None:
+                half._apply(fn, recurse)
+        return self
 
     def train(self, mode: bool = True) -> "Network":
         """Switch the suffix; what is frozen stays in evaluation mode, with its statistics."""
@@ -183,7 +186,7 @@ class Network(nn.Module):
             block.eval()
         if self._statistics_frozen:
             for layer in self.suffix.modules():
-                if isinstance(layer, nn.BatchNorm2d):
+                if isinstance(layer, _BatchNorm):
                     layer.eval()
         return self
 
@@ -218,14 +221,12 @@ class Network(nn.Module):
         return {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
 
     def _width(self, pool: str, input_size: int) -> int:
-        """Width of the pooled features, from the shapes alone."""
-        shapes = {name: tensor.to("meta") for name, tensor in self.backbone.state_dict().items()}
-        picture = torch.empty(1, 3, input_size, input_size, device="meta")
+        """Width of the pooled features, with a black picture."""
         self.backbone.eval()
         try:
             with torch.no_grad():
-                maps = torch.func.functional_call(self.backbone, shapes, (picture,))
-        except RuntimeError:  # a pooling has nothing left to pool
+                maps = self.backbone(torch.zeros(1, 3, input_size, input_size))
+        except (RuntimeError, AssertionError):  # a pooling has nothing left to pool
             raise too_small(self.backbone.architecture, input_size) from None
         self.backbone.train()
         return Pool(pool)(maps).shape[1]

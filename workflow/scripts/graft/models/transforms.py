@@ -7,7 +7,7 @@ and every model.
 import torch
 from torch.nn import functional
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 
 
 def to_input(pictures: torch.Tensor, transform: Transform) -> torch.Tensor:
@@ -24,15 +24,31 @@ def to_input(pictures: torch.Tensor, transform: Transform) -> torch.Tensor:
 def normalise(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:
     """float RGB pixels 0..255 (n, 3, height, width) -> (n, 3, size, size), channels last.
 
-    (pixel * scale - mean) / std per channel, with the channels in the transform's order. Without
-    a `size` the pictures keep theirs; resizing is bilinear with antialiasing.
+    (pixel * scale - mean) / std per channel, with the channels in the transform's order. Without a
+    `size` the pictures keep theirs; resizing is bilinear with antialiasing.
     """
     size = transform.size
-    if size is not None and tuple(pixels.shape[2:]) != (size, size):
-        pixels = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    if size is not None:
+        side = resized_side(size, transform.crop_pct)
+        if tuple(pixels.shape[2:]) != (side, side):
+            mode = transform.interpolation
+            pixels = functional.interpolate(pixels, (side, side), mode=mode, antialias=True)
+            if mode == "bicubic":
+                pixels = pixels.clamp(0, 255)
+        if side > size:
+            start = (side - size) // 2
+            pixels = pixels[:, :, start : start + size, start : start + size]
     if transform.channels == "BGR":
         pixels = pixels.flip(1)
     mean = pixels.new_tensor(transform.mean).view(1, 3, 1, 1)
     std = pixels.new_tensor(transform.std).view(1, 3, 1, 1)
     pixels = (pixels * transform.scale - mean) / std
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def resized_side(size: int, crop_pct: float) -> int:
+    """The side in pixels that pictures are resized to, of which the middle `size` is taken.
+
+    Rounded to what is even with `size`, so that the middle is a whole number of pixels away.
+    """
+    return size + 2 * round((size / crop_pct - size) / 2)

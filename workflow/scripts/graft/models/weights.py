@@ -22,9 +22,6 @@ from graft.models import keras_weights, model_file
 from graft.models.backbones import Backbone
 from graft.models.model_file import Tensors
 
-PUBLISHED_AS = {"vgg16_fc7": "vgg16", "alexnet_fc7": "alexnet"}
-"""torchvision's name of an architecture that is one of its own, cut elsewhere."""
-
 HEADS = ("classifier.", "fc.", "AuxLogits.", "head.")
 """How the names of tensors begin that are no part of a backbone: torchvision's classifiers and
 Inception's auxiliary one, and the head of a model of this workflow."""
@@ -130,7 +127,7 @@ def normalise(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Backbone(backbone.architecture, backbone.experts)
+        network = Backbone(backbone.architecture, backbone.experts, size=backbone.transform.size)
     own = network.tensors()
     with _about(key):
         allowed = _new_parts(network, allow_new)
@@ -152,7 +149,7 @@ def normalise(
     except GraftError as error:
         advice = _advice(key, backbone.architecture, tensors)
         raise GraftError(f"{key}: {error} {advice}") from None
-    surplus = _surplus(tensors, own)
+    surplus = _surplus(tensors, own, network.classifier)
     if beside := [name for name in surplus if name not in _within(surplus, allowed)]:
         raise GraftError(
             f"{key}: the weights hold {len(beside)} tensors that are no part of "
@@ -185,7 +182,9 @@ def stack(members: Mapping[str, Path]) -> Tensors:
 def torchvision_weights(architecture: str, name: str) -> tuple[str, str]:
     """(URL, first 8 digits of the sha256) of a torchvision weights enum, e.g. IMAGENET1K_V1."""
     try:
-        members = get_model_weights(PUBLISHED_AS.get(architecture, architecture)).__members__
+        members = get_model_weights(
+            architectures.PUBLISHED_AS.get(architecture, architecture)
+        ).__members__
     except ValueError:
         raise GraftError(
             f"weights.torchvision: torchvision has no weights for {architecture}. Give a url."
@@ -254,7 +253,9 @@ def _new_parts(backbone: Backbone, allow_new: Sequence[str]) -> tuple[str, ...]:
     own = backbone.tensors()
     parts: list[str] = []
     for entry in allow_new:
-        named = [entry.rstrip("."), *(backbone.paths[entry] if entry in backbone.blocks else [])]
+        named = [entry.rstrip(".")]
+        if entry in backbone.blocks:
+            named += _modules_of(backbone.block_tensors(entry), own)
         beginnings = tuple(f"{part}." for part in named)
         if not _within(own, beginnings):
             raise GraftError(
@@ -266,11 +267,20 @@ def _new_parts(backbone: Backbone, allow_new: Sequence[str]) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _modules_of(names: Collection[str], own: Collection[str]) -> set[str]:
+    """The modules all of whose tensors in a network are among these."""
+    steps = [name.split(".") for name in names]
+    holders = {".".join(parts[:depth]) for parts in steps for depth in range(1, len(parts) + 1)}
+    return {holder for holder in holders if _within(own, (f"{holder}.",)) <= set(names)}
+
+
 def _within(names: Iterable[str], parts: tuple[str, ...]) -> set[str]:
     return {name for name in names if f"{name}.".startswith(parts)}
 
 
-def _surplus(tensors: Mapping[str, torch.Tensor], own: Collection[str]) -> list[str]:
+def _surplus(
+    tensors: Mapping[str, torch.Tensor], own: Collection[str], classifier: tuple[str, ...]
+) -> list[str]:
     """The tensors that belong to another network.
 
     What a Keras file holds beside the architecture comes without values (see `keras_weights.read`,
@@ -279,7 +289,7 @@ def _surplus(tensors: Mapping[str, torch.Tensor], own: Collection[str]) -> list[
     return [
         name
         for name, tensor in tensors.items()
-        if name not in own and not name.startswith(HEADS) and not tensor.is_meta
+        if name not in own and not name.startswith((*HEADS, *classifier)) and not tensor.is_meta
     ]
 
 
@@ -289,7 +299,7 @@ def _advice(
     """What to do with weights that do not fit: name the architectures that they do fit, if any."""
     fitting = [
         name
-        for name in architectures.BLOCKS
+        for name in architectures.NAMED
         if name not in (architecture, architectures.STACK) and _fits(name, tensors)
     ]
     if fitting:
@@ -299,11 +309,12 @@ def _advice(
 
 def _fits(architecture: str, tensors: Mapping[str, torch.Tensor]) -> bool:
     """Whether the tensors are those of an architecture, and of nothing else but a head."""
-    own = Backbone(architecture, skip_init=True).tensors()
+    network = Backbone(architecture, skip_init=True)
+    own = network.tensors()
     return (
         bool(own)
         and all(name in tensors and tensors[name].shape == t.shape for name, t in own.items())
-        and not _surplus(tensors, own)
+        and not _surplus(tensors, own, network.classifier)
     )
 
 

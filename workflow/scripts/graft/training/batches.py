@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from graft.config.models import Augment, Transform
+from graft.config.models import Augment
 from graft.config.patches import OnPatches
+from graft.config.sources import Transform
 from graft.images.packs import Packs
 from graft.images.patch_rows import PatchRows
 from graft.models.transforms import to_input

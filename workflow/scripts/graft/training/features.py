@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from graft.config.models import Transform
+from graft.config.sources import Transform
 from graft.config.stages import BackboneSettings
 from graft.core import hdf5
 from graft.core.errors import GraftError
@@ -43,11 +43,12 @@ def extract_patches(
     is_dense: average windows of the maps of whole pictures (see `models.dense`), which only the cut
     `avgpool` has, instead of running the prefix over each patch. Where the patches are is copied.
     """
-    prefix, settings = prefix_of(source, cut, device)
-    transform, pictures = settings.transform, open_parts([pack])
+    pictures = open_parts([pack])
     views = 2 if flip else 1
     rows = PatchRows(pictures)
     side = rows.side
+    prefix, settings = prefix_of(source, cut, device, side)
+    transform = settings.transform
     if is_dense and cut != "avgpool":
         raise GraftError(
             f"patches.features: dense averages maps, as the cut avgpool does, and not {cut}. Set "
@@ -127,10 +128,16 @@ def _by_scale(boxes: np.ndarray) -> list[np.ndarray]:
     return scales
 
 
-def prefix_of(source: Path, cut: str, device: str) -> tuple[nn.Sequential, BackboneSettings]:
-    """The frozen blocks of a source before a cut, in evaluation mode, and what the source is."""
+def prefix_of(
+    source: Path, cut: str, device: str, side: int
+) -> tuple[nn.Sequential, BackboneSettings]:
+    """What of a source is before a cut, in evaluation mode, and what the source is.
+
+    side: of the pictures in pixels, before the source's transform.
+    """
     tensors, settings = load_source(source)
-    backbone = Backbone(settings.architecture, settings.experts, skip_init=True)
+    size = settings.transform.size or side
+    backbone = Backbone(settings.architecture, settings.experts, size=size, skip_init=True)
     backbone.load(tensors)
     backbone.eval()
     prefix = split(backbone, cut)[0].to(device).to(memory_format=torch.channels_last)
@@ -175,9 +182,9 @@ def extract(
     after a pooling or a fully connected block, else (channels, h, w). Labels, groups and
     sample_ids are copied. Raises GraftError if an activation does not fit into float16.
     """
-    prefix, settings = prefix_of(source, cut, device)
-    transform = settings.transform
     images = Pack(pack)
+    prefix, settings = prefix_of(source, cut, device, images.array.shape[1])
+    transform = settings.transform
     views = 2 if flip else 1
     with hdf5.create(destination, recipe) as file:
         shape = _shape(prefix, settings, images.array.shape[1], device, precision)

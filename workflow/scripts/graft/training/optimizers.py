@@ -29,8 +29,9 @@ def make_optimizer(
         network.freeze_blocks(len(blocks))
     rates = [settings.lr * scale * decay**depth for depth in reversed(range(len(blocks)))]
     parameters: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for part, rate in zip((*blocks, network.head), (*rates, settings.lr), strict=True):
-        for parameter in part.parameters():
+    parts = [*(block.parameters() for block in blocks), network.head.parameters()]
+    for part, rate in zip(parts, (*rates, settings.lr), strict=True):
+        for parameter in part:
             if rate > 0:
                 key = rate, _weight_decay(parameter, spec)
                 parameters.setdefault(key, []).append(parameter)

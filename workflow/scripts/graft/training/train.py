@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from graft.config.architectures import IMAGE, PROBES, frozen, trains_transferred
+from graft.config.architectures import IMAGE, PROBES, trains_transferred
 from graft.config.models import HeadStart
 from graft.config.stages import TrainSettings
 from graft.core.errors import GraftError
@@ -244,7 +244,7 @@ def transfer(network: Network, source: Tensors | None, head: Tensors | None) -> 
         "imported": 0 if source is None else len(own),
         "of": len(own),
         "not_imported": sorted(own) if source is None else [],
-        "frozen_blocks": frozen(network.backbone.architecture, network.cut),
+        "frozen_blocks": network.backbone.frozen(network.cut),
         "head": "random" if head is None else "warm-up",
     }
 
@@ -311,8 +311,7 @@ def check_samples(rows: Rows, val: int, name: str) -> None:
 
 def check_frozen(network: Network, source: Tensors | None) -> None:
     """After training, the frozen prefix equals the source, buffers included; else GraftError."""
-    parts = frozen(network.backbone.architecture, network.cut)
-    for name, tensor in network.backbone.tensors(parts).items():
+    for name, tensor in network.backbone.tensors(network.cut).items():
         given = None if source is None else source.get(name)
         if given is None or not torch.equal(tensor.cpu(), given):
             raise GraftError(

@@ -1,0 +1,59 @@
+"""What is known of a network before anything runs: its cuts, its input, its published weights.
+
+A network has to be built and recorded for that (see `models.describe`), which takes torch and some
+seconds. So another process does it, once for a network, and what it prints is kept on disk.
+"""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from graft.core.errors import GraftError
+from graft.core.files import atomic, digest
+
+SCRIPTS = Path(__file__).parents[2]
+MEMORY = Path(".snakemake", "graft", "networks")
+"""Where descriptions are kept; they may be lost."""
+
+
+class Described(NamedTuple):
+    """A network.
+
+    blocks: the names of its blocks. cuts: by the name of each module that it can be cut behind,
+    the name of the cut. after_weights: the cuts behind which there are no weights. shapes: of the
+    activations of a picture at each cut, for pictures of `transform["size"]` pixels. transform:
+    the input that its weights were trained with, as keys of a source's `transform`.
+    """
+
+    blocks: list[str]
+    cuts: dict[str, str]
+    after_weights: list[str]
+    shapes: dict[str, list[int]]
+    transform: dict[str, int | float | str | list[float]]
+
+
+@cache
+def described(architecture: str, weights: str | None = None) -> Described:
+    """The description of an architecture, with the input of torchvision's `weights` of that name.
+
+    Raises GraftError if there is no such network, or if it cannot be cut.
+    """
+    code = [SCRIPTS / "graft" / "models" / f"{name}.py" for name in ("cuts", "zoo", "describe")]
+    lock = SCRIPTS.parents[1] / "envs" / "graft.lock"
+    versions = [path.read_text(encoding="utf-8") for path in (*code, lock)]
+    kept = MEMORY / f"{digest([architecture, weights, versions])}.json"
+    if kept.is_file():
+        return Described(**json.loads(kept.read_text(encoding="utf-8")))
+    asked = [architecture] if weights is None else [architecture, weights]
+    command = [sys.executable, "-m", "graft.models.describe", *asked]
+    done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it ended without a message"]
+        raise GraftError(lines[-1])
+    found = Described(**json.loads(done.stdout))
+    with atomic(kept) as temporary:
+        temporary.write_text(json.dumps(found._asdict()), encoding="utf-8")
+    return found

@@ -1,0 +1,154 @@
+"""Networks by the name of their architecture: torchvision's, timm's, and a few of our own.
+
+A network comes recorded as a graph (see `models.cuts`) that ends where its classifier begins. Those
+that `config.architectures` lists end where their last block does.
+
+To add a network of your own: register a function that builds it below, and list its blocks in
+`config.architectures`. torchvision's and timm's need nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import timm
+import torch
+from timm.layers import BatchNormAct2d, DropPath, get_notrace_functions, get_notrace_modules
+from torch import nn
+from torchvision import models
+from torchvision.models.vgg import cfgs, make_layers
+
+from graft.config.architectures import NAMED, PUBLISHED_AS
+from graft.core.errors import GraftError, nearest
+from graft.core.registry import Registry
+from graft.models.cuts import Traced
+
+NETWORKS: Registry[Callable[[], nn.Module]] = Registry("graft.models.zoo")
+"""Functions that build a network with any weights, by the name of the architecture."""
+
+TIMM = "timm/"
+"""How the names of timm's networks begin."""
+
+DEFAULT_SIZE = 224
+"""The side of pictures in pixels, where a network has none of its own."""
+
+_WITHOUT_AUXILIARY = ("googlenet", "inception_v3")
+
+
+def is_listed(architecture: str) -> bool:
+    """Whether an architecture has blocks of its own names, no fixed size, and weights as
+    `backbones.initialise` draws them."""
+    return architecture in NAMED
+
+
+def traced(architecture: str, size: int | None = None) -> Traced:
+    """A network, recorded, up to its classifier.
+
+    Those that are listed have no memory for weights yet (they are on torch's device `meta`); the
+    others have weights as their own constructors draw them. size: the side of pictures in pixels,
+    for networks that are built for one size; None: their own.
+
+    Raises GraftError if there is no such network, or if it cannot be recorded.
+    """
+    if architecture.startswith(TIMM):
+        return _timm(architecture, size)
+    if not is_listed(architecture):
+        made, native = _torchvision(architecture), native_size(architecture)
+        network = Traced(made, architecture, size or native)
+        network.end_before_classifier()
+        return network
+    with torch.device("meta"):
+        try:
+            made = NETWORKS[architecture]()
+        except KeyError:
+            made = _torchvision(PUBLISHED_AS.get(architecture, architecture))
+    network = Traced(made, architecture, size or DEFAULT_SIZE)
+    if NAMED[architecture].blocks:
+        network.end_at(network.end_of(list(NAMED[architecture].blocks.values())[-1]))
+    return network
+
+
+def classifier_of(architecture: str) -> tuple[str, ...]:
+    """How the names of the classifier's tensors begin that timm leaves out of a network."""
+    if not architecture.startswith(TIMM):
+        return ()
+    config = timm.models.get_pretrained_cfg(architecture.removeprefix(TIMM))
+    names = () if config is None else config.classifier or ()
+    return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+
+
+def torchvision_classifiers() -> list[str]:
+    """The names of torchvision's classifiers of pictures."""
+    return models.list_models(module=models)
+
+
+def native_size(architecture: str) -> int:
+    """The side in pixels that torchvision's weights of a network were trained with."""
+    weights = models.get_model_weights(architecture)
+    default = max(weights, key=lambda w: w.name == "DEFAULT", default=None)
+    return DEFAULT_SIZE if default is None else default.transforms().crop_size[0]
+
+
+def _torchvision(architecture: str) -> nn.Module:
+    known = torchvision_classifiers()
+    if architecture not in known:
+        raise GraftError(
+            f"torchvision has no classifier {architecture!r}. {nearest(architecture, known)} Those "
+            f"of timm are named {TIMM}<model>."
+        )
+    options = {"aux_logits": False} if architecture in _WITHOUT_AUXILIARY else {}
+    if architecture == "inception_v3":
+        options["init_weights"] = False
+    return models.get_model(architecture, weights=None, **options)
+
+
+def _timm(architecture: str, size: int | None) -> Traced:
+    name = architecture.removeprefix(TIMM)
+    model, _, tag = name.partition(".")
+    if not timm.is_model(model):
+        raise GraftError(f"timm has no model {model!r}. {nearest(model, timm.list_models())}")
+    tags = [listed.partition(".")[2] for listed in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in tags:
+        raise GraftError(
+            f"timm has no weights {tag!r} of {model}. {nearest(tag, tags)}"
+            if tags
+            else f"timm has no weights of {model}. Name it {TIMM}{model}."
+        )
+    config = timm.models.get_pretrained_cfg(name)
+    options: dict[str, Any] = {}
+    if size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = size
+    try:
+        network = timm.create_model(name, num_classes=0, **options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise GraftError(
+            f"{architecture} cannot be built for pictures of {size} pixels ({error}). Set the "
+            "source's transform.size to a multiple of its patches."
+        ) from None
+    leaves = [*get_notrace_modules(), BatchNormAct2d, DropPath]
+    side = size or (DEFAULT_SIZE if config is None else config.input_size[1])
+    return Traced(network, architecture, side, leaves, get_notrace_functions())
+
+
+@NETWORKS.register("vgg_mini")
+def vgg_mini() -> nn.Module:
+    """VGG-16 (configuration D of Simonyan and Zisserman 2015) at a quarter of its width."""
+    widths = [width if isinstance(width, str) else width // 4 for width in cfgs["D"]]
+    return models.VGG(make_layers(widths, batch_norm=True), init_weights=False)
+
+
+@NETWORKS.register("mlp")
+def mlp() -> nn.Module:
+    """No layer at all: a multilayer perceptron is its head."""
+    return nn.Sequential()
+
+
+@NETWORKS.register("cnn3")
+def cnn3() -> nn.Module:
+    """Three times 32 filters of 5 x 5 without padding, ReLU, and max-pooling by 4."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, channels in enumerate((3, 32, 32), start=1):
+        layers[f"conv{number}"] = nn.Conv2d(channels, 32, 5)
+        layers[f"relu{number}"] = nn.ReLU(inplace=True)
+        layers[f"pool{number}"] = nn.MaxPool2d(4)
+    return nn.Sequential(layers)
