@@ -1,5 +1,10 @@
 """Files of weights as Keras writes them, and random weights to put into them."""
 
+import io
+import json
+import zipfile
+from collections import Counter
+
 import h5py
 import numpy as np
 import torch
@@ -39,6 +44,78 @@ def write_keras(path, layers, *, root=None, texts=np.bytes_):
             for weight, values in weights.items():
                 layer[weight] = values
     return path
+
+
+def write_nested_keras(path, layers, *, name="vgg16", scope="", head="out"):
+    """As Keras 2 lays out a model that holds a network and a dense layer, with `model.save`:
+    all arrays of the network are in its one group, listed by their layers, in a `scope` or not."""
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = [np.bytes_(name), np.bytes_("pool"), np.bytes_(head)]
+        arrays = {
+            f"{scope}{layer}/{weight.rsplit('/', 1)[-1]}": values
+            for layer, weights in layers.items()
+            for weight, values in weights.items()
+        }
+        arrays_of = {
+            name: arrays,
+            "pool": {},
+            head: {f"{head}/kernel:0": np.ones((512, 2), "f4"), f"{head}/bias:0": np.ones(2, "f4")},
+        }
+        for group, weights in arrays_of.items():
+            names = [np.bytes_(weight) for weight in weights] or np.zeros(0, "S1")
+            root.create_group(group).attrs["weight_names"] = names
+            for weight, values in weights.items():
+                root[group][weight] = values
+    return path
+
+
+def write_keras_3(path, layers, *, within=None, named=True, texts=str):
+    """As Keras 3 lays out a model, or one that holds it as the network `within` and a dense layer:
+    `.weights.h5`, or the archive `.keras`. Before Keras 3.8 the groups have no names of layers."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        config = _keras_3_layers(file, layers, named, texts)
+        if within is not None:
+            inner = {"class_name": "Functional", "config": {"name": within, "layers": config}}
+            file.move("layers", "inner")
+            out = {"out": {"kernel": np.ones((512, 2), "f4"), "bias": np.ones(2, "f4")}}
+            config = [inner, *_keras_3_layers(file, out, named, texts)]
+            file.move("inner", "layers/functional/layers")
+            _variables(file["layers/functional"], within, {}, named, texts)
+        _variables(file, "model", {}, named, texts)
+        adam = {"iterations": np.int64(3), "momentum": np.ones((3, 3, 3, 64), "f4")}
+        _variables(file.create_group("optimizer"), "adam", adam, named, texts)
+    if path.suffix != ".keras":
+        path.write_bytes(buffer.getvalue())
+        return path
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.8.0"}))
+        whole = {"class_name": "Functional", "config": {"name": "model", "layers": config}}
+        archive.writestr("config.json", json.dumps(whole))
+        archive.writestr("model.weights.h5", buffer.getvalue())
+    return path
+
+
+def _keras_3_layers(file, layers, named, texts):
+    """Write each layer into a group named by its class and number; return the layers' configs."""
+    numbers, config = Counter(), []
+    for name, weights in layers.items():
+        kind = "Conv2D" if next(iter(weights.values())).ndim == 4 else "Dense"
+        number = f"_{numbers[kind]}" if numbers[kind] else ""
+        numbers[kind] += 1
+        group = file.create_group(f"layers/{kind.lower()}{number}")
+        _variables(group, name, weights, named, texts)
+        config.append({"class_name": kind, "config": {"name": name}})
+    return config
+
+
+def _variables(group, name, weights, named, texts):
+    variables = group.create_group("vars")
+    if named:
+        variables.attrs["name"] = texts(name)
+    for index, values in enumerate(weights.values()):
+        variables[str(index)] = values
 
 
 def keras_layers(tensors, names):

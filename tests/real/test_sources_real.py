@@ -1,5 +1,6 @@
 """Published weights on published photographs: converted, they give the same features."""
 
+import argparse
 import io
 import tarfile
 from collections import Counter
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import KIT, needs_kit
+from keras_files import SPELLINGS, keras_layers, write_keras_3, write_nested_keras
 from PIL import Image
+from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision import models as torchvision_models
 
@@ -70,7 +73,7 @@ def photographs():
 
 def normalised(path, destination, architecture, transform):
     """What the weights stage makes of a file: (tensors, settings)."""
-    tensors = weights.read(path, architecture)
+    tensors = weights.read(path, architecture).tensors
     settings = BackboneSettings(architecture=architecture, transform=transform)
     report = weights.normalise(tensors, destination, settings, key="sources.kit", origin={})
     assert not report["new"]
@@ -128,3 +131,46 @@ def test_squeezenet1_0_recognises_photographs(tmp_path, photographs):
     assert set(seen) == set(FAMILIES) and min(seen.values()) == EACH
     assert hits.total() >= 0.8 * seen.total()
     assert all(hits[label] >= 0.6 * seen[label] for label in seen)
+
+
+def half_of_several_processes(tensors, folder):
+    halves = {f"module.{name}": tensor.half() for name, tensor in tensors.items()}
+    save_file(halves, folder / "weights.safetensors")
+
+
+def lightning(tensors, folder):
+    compiled = {f"model._orig_mod.{name}": tensor for name, tensor in tensors.items()}
+    held = {"epoch": 9, "state_dict": compiled, "hyper_parameters": argparse.Namespace(lr=0.1)}
+    torch.save(held, folder / "last.ckpt")
+
+
+def teacher_and_student(tensors, folder):
+    teacher = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    student = {f"module.backbone.{name}": tensor + 1 for name, tensor in tensors.items()}
+    torch.save({"student": student, "teacher": teacher, "epoch": 9}, folder / "checkpoint.pth.tar")
+
+
+@pytest.mark.parametrize("write", [half_of_several_processes, lightning, teacher_and_student])
+def test_published_weights_are_found_in_a_checkpoint_of_training(tmp_path, write):
+    published = weights.read(WEIGHTS / "squeezenet1_0_imagenet.pth", "squeezenet1_0").tensors
+    write(published, tmp_path)
+    (path,) = tmp_path.iterdir()
+    found = weights.read(path, "squeezenet1_0").tensors
+    head = {"classifier.1.weight", "classifier.1.bias"}
+    assert found.keys() == published.keys() >= head
+    for name in published.keys() - head:
+        close = {"rtol": 1e-3, "atol": 1e-7} if path.suffix == ".safetensors" else {}
+        torch.testing.assert_close(found[name], published[name], **close or {"rtol": 0, "atol": 0})
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5", "model.h5"])
+def test_published_keras_weights_are_found_within_a_model(tmp_path, name):
+    published = weights.read(KERAS, "squeezenet1_1").tensors
+    spelling = SPELLINGS["squeezenet1_1"]
+    if name == "model.h5":
+        path = write_nested_keras(tmp_path / name, keras_layers(published, spelling), name="base")
+    else:
+        layers = keras_layers(published, [layer.replace("/", "_") for layer in spelling])
+        path = write_keras_3(tmp_path / name, layers, within="base")
+    found = weights.read(path, "squeezenet1_1").tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in published.items())

@@ -1,29 +1,28 @@
-"""Keras weights: HDF5 files as Keras 1 and 2 write them, read under torchvision's names.
+"""Keras weights: Keras's files (see `keras_files`), read under torchvision's names.
 
-A file lists its layers (`layer_names`), each a group that lists its arrays (`weight_names`);
-`model.save` writes the same one level down, in `model_weights`. Kernels are stored (height,
-width, in, out), and a dense layer after a flatten counts its inputs in the order height, width,
-channel. Only arrays are read: never the model's description or code in it, and no link out of
-the file is followed.
+Kernels are stored (height, width, in, out), and a dense layer after a flatten counts its inputs in
+the order height, width, channel.
 
 Supported are the architectures that compute the same in Keras and torchvision (SqueezeNet at sizes
 where its poolings leave no remainder, such as 224: Keras drops it, torchvision does not). Keras's
 ResNet, Inception, MobileNet and EfficientNet pad, stride and normalise differently.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import nn
 
 from graft.core.errors import GraftError
+from graft.models import keras_files
 from graft.models.backbones import Backbone
+from graft.models.checkpoints import Checkpoint
+from graft.models.keras_files import Arrays, Network
 
 Names = list[tuple[str, ...]]
 
@@ -38,7 +37,11 @@ _FIRE = ("squeeze1x1", "expand1x1", "expand3x3")
 LAYERS: dict[str, Names] = {
     "vgg16": _VGG,
     "vgg16_fc7": [*_VGG, ("fc1", "fc6"), ("fc2", "fc7")],
-    "squeezenet1_1": [("conv1",), *((f"fire{n}/{part}",) for n in range(2, 10) for part in _FIRE)],
+    "squeezenet1_1": [
+        ("conv1",),
+        # Keras 3 allows no slash in a name.
+        *((f"fire{n}/{part}", f"fire{n}_{part}") for n in range(2, 10) for part in _FIRE),
+    ],
 }
 """Keras's names of an architecture's convolutions and dense layers, in order."""
 
@@ -49,12 +52,14 @@ Wanted = dict[str, tuple[tuple[int, ...], Callable[[torch.Tensor], torch.Tensor]
 """By torchvision's name of a tensor, the shape of Keras's array, and how it is converted."""
 
 
-def read(path: Path, architecture: str, optional: Collection[str] = ()) -> dict[str, torch.Tensor]:
+def read(path: Path, architecture: str, optional: Collection[str] = ()) -> Checkpoint:
     """Tensors float32 by torchvision's names; arrays of other layers keep their name in the file.
 
-    Layers that the architecture does not have, such as a classifier, come as tensors on torch's
-    `meta` device, which have a shape but no values. A layer of the architecture may be missing
-    or have another shape if its tensors are among the `optional` ones; it is then left out.
+    Of several networks in the file, a model and one within it, the one with the most of the
+    architecture's layers was read, the first of those with as many. Layers that the architecture
+    does not have, such as a classifier, come as tensors on torch's `meta` device, which have a
+    shape but no values. A layer of the architecture may be missing or have another shape if its
+    tensors are among the `optional` ones; it is then left out.
 
     Raises GraftError if the file is no such file, or not of this architecture.
     """
@@ -65,15 +70,9 @@ def read(path: Path, architecture: str, optional: Collection[str] = ()) -> dict[
         )
     planned = list(zip(LAYERS[architecture], _wanted(architecture), strict=True))
     tensors: dict[str, torch.Tensor] = {}
-    with _opened(path) as file:
-        layers = _layers(path, file)
-        if not any(name in layers for names, _ in planned for name in names):
-            raise _unfit(
-                path,
-                f"it holds none of {architecture}'s layers (its own begin with "
-                f"{', '.join(list(layers)[:2]) or 'nothing'}, where Keras has "
-                f"{' or '.join(planned[0][0])})",
-            )
+    with keras_files.networks(path) as networks:
+        chosen, notes = _choose(path, architecture, networks)
+        layers = dict(chosen.layers)
         for names, wanted in planned:
             name = next((name for name in names if name in layers), None)
             if name is not None:
@@ -88,8 +87,46 @@ def read(path: Path, architecture: str, optional: Collection[str] = ()) -> dict[
                 raise _unfit(
                     path, f"it holds a convolution {name}, which {architecture} does not have"
                 )
+        used = [arrays for name, arrays in chosen.layers.items() if name not in layers]
+        notes += _notes_of_casts(used)
+        others = [arrays for n in networks if n is not chosen for arrays in n.layers.values()]
+        for arrays in [*layers.values(), *others]:
             tensors |= {a.name.strip("/"): torch.empty(a.shape, device="meta") for a in arrays}
-    return tensors
+    return Checkpoint(tensors, unwrapped=chosen.path, notes=tuple(notes))
+
+
+def _choose(
+    path: Path, architecture: str, networks: Sequence[Network]
+) -> tuple[Network, list[str]]:
+    """The network of the architecture, and a note if another one has as many of its layers."""
+    known = {name for names in LAYERS[architecture] for name in names}
+    counts = [len(known & network.layers.keys()) for network in networks]
+    most = max(counts)
+    if not most:
+        theirs = [name for network in networks for name in network.layers]
+        raise _unfit(
+            path,
+            f"it holds none of {architecture}'s layers (its own begin with "
+            f"{', '.join(theirs[:2]) or 'nothing'}, where Keras has "
+            f"{' or '.join(LAYERS[architecture][0])})",
+        )
+    fitting = [network for network, count in zip(networks, counts, strict=True) if count == most]
+    if len(fitting) == 1:
+        return fitting[0], []
+    shown = ["/".join(network.path) or "the model itself" for network in fitting]
+    return fitting[0], [
+        f"{shown[0]} was read, the first of the networks with {most} layers of {architecture}; the "
+        f"file also holds {', '.join(shown[1:])}"
+    ]
+
+
+def _notes_of_casts(layers: Sequence[Arrays]) -> list[str]:
+    counts = Counter(str(array.dtype) for arrays in layers for array in arrays)
+    del counts["float32"]
+    return [
+        f"{count} arrays are {dtype} in the file, and were cast to float32"
+        for dtype, count in counts.items()
+    ]
 
 
 def _unfit(path: Path, problem: str) -> GraftError:
@@ -114,7 +151,7 @@ def dense_kernel(kernel: torch.Tensor, maps: int | None = None) -> torch.Tensor:
 
 
 def _read_layer(
-    path: Path, name: str, arrays: list[h5py.Dataset], wanted: Wanted, optional: Collection[str]
+    path: Path, name: str, arrays: Arrays, wanted: Wanted, optional: Collection[str]
 ) -> dict[str, torch.Tensor]:
     """A kernel and a bias, converted; without those that are optional and of another shape."""
     if len(arrays) != len(wanted):
@@ -123,6 +160,11 @@ def _read_layer(
         )
     tensors = {}
     for array, (tensor, (shape, convert)) in zip(arrays, wanted.items(), strict=True):
+        if array.dtype.kind != "f":
+            raise GraftError(
+                f"{path.name}: the layer {name} is stored as {array.dtype}, not as floating-point "
+                "numbers. Save the weights again, in float32."
+            )
         if array.shape == shape:
             values = np.ascontiguousarray(array[...], np.float32)
             tensors[tensor] = convert(torch.from_numpy(values)).contiguous()
@@ -131,61 +173,6 @@ def _read_layer(
                 path, f"the layer {name} has an array of shape {array.shape}, expected is {shape}"
             )
     return tensors
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    # What h5py raises depends on where in the file the damage is.
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GraftError(
-            f"{path.name}: the file is damaged or no HDF5 file of weights ({reason}). Fetch it "
-            "again."
-        ) from None
-
-
-def _layers(path: Path, file: h5py.File) -> dict[str, list[h5py.Dataset]]:
-    """The arrays of each layer that has any, in the file's order."""
-    root = file.get("model_weights", file)
-    if "layer_names" not in root.attrs:
-        raise GraftError(
-            f"{path.name}: it lists no layer_names, so it is not in the layout of Keras 1 and 2. "
-            "Save its weights as .h5 with such a version."
-        )
-    if "theano" in _texts([root.attrs.get("backend", file.attrs.get("backend", ""))]):
-        raise GraftError(
-            f"{path.name}: it was saved by Keras on Theano, which flips kernels. Save its "
-            "weights again on TensorFlow."
-        )
-    layers = {}
-    for name in _texts(root.attrs["layer_names"]):
-        group = root[name]
-        arrays = [group[array] for array in _texts(group.attrs["weight_names"])]
-        if any(_is_elsewhere(array, file) for array in arrays):
-            raise GraftError(
-                f"{path.name}: the layer {name} is not stored in the file itself as numbers. "
-                "Save the weights again."
-            )
-        if arrays:
-            layers[name] = arrays
-    return layers
-
-
-def _is_elsewhere(array: object, file: h5py.File) -> bool:
-    return (
-        not isinstance(array, h5py.Dataset)
-        or array.file.id != file.id
-        or array.external is not None
-        or array.is_virtual
-        or array.dtype.kind != "f"
-    )
-
-
-def _texts(values: object) -> list[str]:
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in np.asarray(values).ravel()]
 
 
 def _wanted(architecture: str) -> Iterator[Wanted]:

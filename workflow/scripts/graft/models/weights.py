@@ -18,8 +18,9 @@ from graft.config import architectures
 from graft.config.stages import BackboneSettings, WeightsSettings
 from graft.core.errors import GraftError, nearest
 from graft.download import mirrors
-from graft.models import keras_weights, model_file
+from graft.models import checkpoints, keras_files, keras_weights, model_file
 from graft.models.backbones import Backbone
+from graft.models.checkpoints import Checkpoint
 from graft.models.model_file import Tensors
 
 HEADS = ("classifier.", "fc.", "AuxLogits.", "head.")
@@ -44,17 +45,17 @@ def make(
         )
     if weights.experiment is not None:
         ((path, digest),) = made.items()
-        tensors = read(path)
+        found = Checkpoint(model_file.load(path)[0])
         origin = {"experiment": weights.experiment, "sha256": digest}
     elif weights.stack is not None:
-        tensors = stack(dict(zip(weights.stack, made, strict=True)))
+        found = Checkpoint(stack(dict(zip(weights.stack, made, strict=True))))
         origin = {"stack": dict(zip(weights.stack, made.values(), strict=True))}
     else:
         fetched, digest, name = _fetch(settings, destination, urls)
-        tensors = read(fetched, architecture, settings.allow_new, key=settings.key)
+        found = read(fetched, architecture, settings.allow_new, key=settings.key)
         origin = {"file": name, "sha256": digest}
     report = normalise(
-        tensors,
+        found.tensors,
         destination,
         settings.backbone,
         key=settings.key,
@@ -63,46 +64,33 @@ def make(
     )
     if fetched is not None:
         fetched.unlink()
-    return {"architecture": architecture, "origin": origin, **report}
+    held = {
+        "unwrapped": list(found.unwrapped),
+        "stripped": found.stripped,
+        "notes": list(found.notes),
+    }
+    return {"architecture": architecture, "origin": origin, **held, **report}
 
 
 def read(
-    path: Path,
-    architecture: str | None = None,
-    allow_new: Sequence[str] = (),
-    *,
-    key: str = "sources",
-) -> Tensors:
-    """Tensors of a `.safetensors` file, a PyTorch state dict (`.pth`, `.pt`) or Keras's `.h5`.
+    path: Path, architecture: str, allow_new: Sequence[str] = (), *, key: str = "sources"
+) -> Checkpoint:
+    """The tensors of a published file for an architecture, under torchvision's names.
 
-    A state dict may be wrapped as {"state_dict": ...} or {"model": ...}, and its names may have
-    the prefix `module.` that DataParallel leaves. Keras's files name their layers otherwise, so
-    they need the architecture (see `keras_weights.read`) and what of it may be missing; `key`
-    names the source in messages. Nothing but tensors is unpickled, and no code in a file is run.
+    Keras's files name layers otherwise (see `keras_weights`); everything else is a checkpoint (see
+    `checkpoints`). `allow_new` is what may be missing, and `key` names the source in messages.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        return model_file.load(path)[0]
-    if suffix in (".h5", ".hdf5") and architecture is not None:
-        with _about(key):
-            network = Backbone(architecture, skip_init=True)
-            optional = _within(network.tensors(), _new_parts(network, allow_new))
+    network = Backbone(architecture, skip_init=True)
+    own = network.tensors()
+    with _about(key):
+        if keras_files.is_keras(path):
+            optional = _within(own, _new_parts(network, allow_new))
             return keras_weights.read(path, architecture, optional)
-    if suffix == ".keras":
-        raise GraftError(
-            f"{path.name}: Keras 3 archives are not supported. Save the weights in the layout of "
-            "Keras 2, as .h5, or as safetensors."
-        )
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises almost anything on a damaged file
-        raise _no_state_dict(path, (str(error) or type(error).__name__).splitlines()[0]) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(map(_is_named, loaded, loaded.values())):
-        raise _no_state_dict(path, "it does not map names to plain tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+        try:
+            return checkpoints.read(path, {name: tensor.shape for name, tensor in own.items()})
+        except checkpoints.UnmatchedError as error:
+            advice = _advice(key, architecture, error.tensors)
+            raise GraftError(f"{error} {advice}") from None
 
 
 def normalise(
@@ -223,22 +211,6 @@ def _fetch(
     return path, fetched["sha256"], name
 
 
-def _no_state_dict(path: Path, reason: str) -> GraftError:
-    return GraftError(
-        f"{path.name}: the file is no PyTorch state dict ({reason}). Publish it as safetensors or "
-        "a state dict."
-    )
-
-
-def _is_named(name: object, value: object) -> bool:
-    return (
-        isinstance(name, str)
-        and isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and not (value.is_quantized or value.is_complex() or value.is_meta)
-    )
-
-
 @contextlib.contextmanager
 def _about(key: str) -> Iterator[None]:
     """Put the source's key in front of what goes wrong."""
@@ -283,8 +255,8 @@ def _surplus(
 ) -> list[str]:
     """The tensors that belong to another network.
 
-    What a Keras file holds beside the architecture comes without values (see `keras_weights.read`,
-    which refuses another network's layers).
+    What a file holds beside the network comes without values (see `checkpoints.Checkpoint`, and
+    `keras_weights.read`, which refuses another network's layers).
     """
     return [
         name
