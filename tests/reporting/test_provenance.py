@@ -64,6 +64,21 @@ def test_digests_are_of_data_weights_and_models():
     ]
 
 
+def test_weights_are_listed_that_were_not_plain_ones():
+    held = {"unwrapped": ["model", "teacher"], "stripped": "backbone.", "notes": ["a", "b"]}
+    records = [
+        record("weights", source="plain") | {"unwrapped": [], "stripped": "", "notes": []},
+        record("weights", source="of_an_older_version"),
+        record("weights", source="dino") | held,
+        record("weights", source="half") | {"notes": ["cast"]},
+        record("train", experiment="sex", mode="fine_tuning", seed="1"),
+    ]
+    assert provenance.checkpoints(records) == [
+        ("dino", "model > teacher", "backbone.", ["a", "b"]),
+        ("half", "", "", ["cast"]),
+    ]
+
+
 def test_each_environment_is_listed_once():
     records = [record("crop"), record("pack"), record("train", lock="3c")]
     assert provenance.environments(records) == [

@@ -288,6 +288,14 @@ def test_a_run_on_other_pictures_says_what_has_changed(write):
     assert "from_scratch 80.0 →" not in page.text
 
 
+def test_how_a_checkpoint_was_read_stands_beside_the_digests(write):
+    assert "prefix taken off" not in write()[0]
+    held = {"unwrapped": ["<b>"], "stripped": "module.", "notes": ["7 tensors are float16."]}
+    text, *_ = write(others=[record("weights", held, ("weights",), source="vgg")])
+    assert "vgg <b> module. 7 tensors are float16." in Page(text).text
+    assert text.index("prefix taken off") < text.index("<summary>Digests of the data")
+
+
 def test_the_labels_curve_stands_beside_the_estimates_where_there_is_one(write):
     assert "needs a quarter" not in write()[0]
     text, *_ = write(labels=[record("labels", LABELS, experiment="sex")])

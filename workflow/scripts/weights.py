@@ -15,4 +15,5 @@ with Job(snakemake, stages.WeightsSettings) as job:
         job.settings, job.outputs.weights, urls=job.parameter("mirrors")["url"], made=made
     )
     write_json(job.outputs.import_report, {"source": job.wildcards["source"], **report})
-    job.results = {"parameters": report["parameters"]}
+    told = ("parameters", "unwrapped", "stripped", "notes")
+    job.results = {key: report[key] for key in told}

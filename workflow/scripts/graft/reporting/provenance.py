@@ -102,6 +102,18 @@ def digests(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def checkpoints(records: Iterable[Record]) -> list[tuple[str, str, str, list[str]]]:
+    """(source, keys opened, prefix taken off, notes) of the weights that were not plain ones."""
+    rows = []
+    for record in records:
+        if record["seal"]["stage"] == "weights":
+            keys, prefix = " > ".join(record.get("unwrapped", ())), record.get("stripped", "")
+            notes = list(record.get("notes", ()))
+            if keys or prefix or notes:
+                rows.append((wildcard(record, "source"), keys, prefix, notes))
+    return rows
+
+
 def environments(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     """(Graft, Python, digest of the lock) of the jobs, each combination once."""
     found = [

@@ -99,6 +99,7 @@ def write(
         versions=provenance.versions(),
         environments=provenance.environments(unique),
         digests=provenance.digests(unique),
+        checkpoints=provenance.checkpoints(unique),
         command=command,
         config=config,
         date=date,
