@@ -25,9 +25,10 @@ Architecture = Annotated[
 
 class Weights(Settings):
     url: Texts | None = None
-    """mirrors of a state dict in torchvision's names: `.safetensors`, or PyTorch's `.pth` or `.pt`
-    (tensors only); or of a Keras file, `.h5`: see below. Searched for in `downloads/` as data files
-    are, under the name at the end of the first mirror"""
+    """mirrors of weights in torchvision's or timm's names: `.safetensors`, a state dict or a
+    checkpoint of PyTorch (`.pth`, `.pt`, `.ckpt`, `.pth.tar`, `.bin`), or a Keras file (`.h5`,
+    `.keras`): see below. Searched for in `downloads/` as data files are, under the name at the end
+    of the first mirror"""
     file: Text | None = None
     """a file of your own, of the same kinds: a path from the working directory. It is read and
     hashed when the workflow starts, so it needs no `sha256`, and a changed file is imported anew"""
