@@ -407,7 +407,7 @@ def test_position_embeddings_of_another_grid_are_resized(tmp_path, grid):
     assert torch.equal(resized[:, prefix], theirs[:, prefix])
     assert found.notes == (
         f"{grid.name} was resized from a grid of {grid.theirs} x {grid.theirs} to {grid.ours} x "
-        f"{grid.ours} (bicubic); its first {grid.prefix_tokens} tokens are as they were",
+        f"{grid.ours}, bicubically, but for {grid.prefix_tokens} tokens before it",
     )
 
 

@@ -124,8 +124,8 @@ def read(path: Path, own: Shapes) -> Checkpoint:
             prefix_tokens, old, new = grids
             tensors[name] = resized_positions(tensors[name], own[name], prefix_tokens)
             notes.append(
-                f"{name} was resized from a grid of {old} x {old} to {new} x {new} (bicubic); its "
-                f"first {prefix_tokens} tokens are as they were"
+                f"{name} was resized from a grid of {old} x {old} to {new} x {new}, bicubically, "
+                f"but for {prefix_tokens} tokens before it"
             )
     return Checkpoint({**beside, **tensors}, best.keys, best.prefix, tuple(notes))
 
