@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
 from graft.core.errors import GraftError
 from graft.models import checkpoints, torch_files
@@ -409,6 +410,20 @@ def test_position_embeddings_of_another_grid_are_resized(tmp_path, grid):
         f"{grid.name} was resized from a grid of {grid.theirs} x {grid.theirs} to {grid.ours} x "
         f"{grid.ours}, bicubically, but for {grid.prefix_tokens} tokens before it",
     )
+
+
+def test_timms_checkpoint_of_another_grid_is_read_as_timm_reads_it(tmp_path):
+    """As its train.py saves it, in halves; the filter is timm's own."""
+    size = {"patch_size": 16, "embed_dim": 12, "depth": 1, "num_heads": 2, "num_classes": 3}
+    theirs, ours = (VisionTransformer(img_size=side, **size) for side in (64, 96))
+    halves = {name: tensor.half() for name, tensor in theirs.state_dict().items()}
+    held = {"state_dict": network(), "state_dict_ema": prefixed("module.", halves), "arch": "vit"}
+    own = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    found = read(tmp_path, held, "checkpoint-1.pth.tar", own)
+    expected = checkpoint_filter_fn({name: t.float() for name, t in halves.items()}, ours)
+    assert found.tensors.keys() == expected.keys()
+    assert_equal(found, expected)
+    assert "from a grid of 4 x 4 to 6 x 6" in found.notes[-1]
 
 
 def test_a_plane_stays_a_plane_when_it_is_resized():
