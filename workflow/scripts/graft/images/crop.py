@@ -32,7 +32,7 @@ from graft.datasets.table import check_sample, sample_name
 from graft.download.archives import Archive
 from graft.images import align
 from graft.images.decode import decode, windows
-from graft.images.detect import DETECTORS, Detector, Faces, areas, intersections
+from graft.images.detect import DETECTORS, Detector, Faces, overlaps
 
 ENOUGH = 20
 """If none of so many pictures, drawn at random, has a face, the detector fails on all of them."""
@@ -214,10 +214,8 @@ def nearest(faces: Faces, prior: np.ndarray | None) -> int:
     if prior is None:
         return int(np.argmax(faces.scores))
     boxes, prior = faces.boxes.astype(np.float64), np.asarray(prior, np.float64)
-    shared = intersections(boxes, prior)
-    union = areas(boxes) + np.prod(prior[2:] - prior[:2]) - shared
     distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - prior[:2] - prior[2:]) / 2, axis=1)
-    return int(np.lexsort((distances, -shared / union))[0])
+    return int(np.lexsort((distances, -overlaps(boxes, prior)))[0])
 
 
 def _read(

@@ -53,3 +53,15 @@ def intersections(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     """The areas (k,) that boxes (k, >= 4) share with one box (>= 4,)."""
     sides = np.minimum(boxes[:, 2:4], box[2:4]) - np.maximum(boxes[:, :2], box[:2])
     return np.prod(np.clip(sides, 0, None), axis=1)
+
+
+def overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The intersections over unions (k,) of boxes (k, >= 4) with one box (>= 4,)."""
+    shared = intersections(boxes, box)
+    return shared / (areas(boxes) + areas(box[None]) - shared)
+
+
+def rounded(pixels: np.ndarray) -> np.ndarray:
+    """Round to sixteenths of a pixel: less than the networks' precision, and more than the rounding
+    errors of another batch size or number of threads."""
+    return np.rint(pixels * 16) / 16

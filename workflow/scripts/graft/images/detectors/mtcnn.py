@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.ops import nms
 
 from graft.images.align import shrink
-from graft.images.detect import DETECTORS, Faces, areas, intersections
+from graft.images.detect import DETECTORS, Faces, areas, intersections, rounded
 
 Pictures: TypeAlias = Sequence[np.ndarray]
 Arrays: TypeAlias = list[np.ndarray]
@@ -54,7 +54,7 @@ class MTCNN:
             faces = self._locate(images, self._refine(images, self._propose(images)))
         return [
             # The first pixel starts at 0 for a box and at -0.5 for a landmark.
-            Faces(_rounded(f.boxes * s), f.scores.round(4), _rounded(f.landmarks * s - 0.5))
+            Faces(rounded(f.boxes * s), f.scores.round(4), rounded(f.landmarks * s - 0.5))
             for f, s in zip(faces, factors, strict=True)
         ]
 
@@ -152,12 +152,6 @@ def _on(device: str, network: nn.Module) -> nn.Module:
     """The network, ready for inference; channels last, with which pooling is five times faster."""
     network = network.eval().requires_grad_(False).to(device)
     return network.to(memory_format=torch.channels_last)
-
-
-def _rounded(pixels: np.ndarray) -> np.ndarray:
-    """Round to sixteenths of a pixel: less than the networks' precision, and more than the rounding
-    errors of another batch size or number of threads."""
-    return np.rint(pixels * 16) / 16
 
 
 def _window(image: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
