@@ -66,8 +66,8 @@ class Fake:
     faces: dict[int, Faces] = {}
     calls: list = []
 
-    def __init__(self, device, *, batch_size):
-        self.calls.append((device, batch_size))
+    def __init__(self, device, *, batch_size, file):
+        self.calls.append((device, batch_size, file))
 
     def detect(self, images):
         self.calls.append(len(images))
@@ -169,6 +169,13 @@ def test_an_aligned_crop_needs_a_detector_and_a_margin():
         Cropper(32, Detector.model_construct(margin=0.0))
 
 
+def test_a_detector_gets_its_file_or_says_which_one_it_needs(tmp_path, fake):
+    Cropper(32, Detector(), file=tmp_path / "weights")
+    assert fake.calls == [("cpu", 32, tmp_path / "weights")]
+    with pytest.raises(GraftError, match=r"yunet, which needs the file face_detection_yunet"):
+        Cropper(32, Detector(name="yunet"))
+
+
 def test_the_face_is_chosen_checked_and_cropped(tmp_path, fake):
     fake.faces = {
         0: faces_at(((0, 0), 0.95), ((10, 5), 0.99)),  # no box: the more confident
@@ -185,7 +192,7 @@ def test_the_face_is_chosen_checked_and_cropped(tmp_path, fake):
         "kept": 2,
         "dropped": {"degenerate_landmarks": 1, "low_detection_score": 1, "no_face": 1},
     }
-    assert fake.calls == [("cuda", 4), 5]
+    assert fake.calls == [("cuda", 4, None), 5]
     file = read(tmp_path)
     assert file["score"].tolist() == pytest.approx([0.91, 0.99])
     for at, (landmarks, image) in enumerate(zip(file["landmarks"], file["images"], strict=True)):

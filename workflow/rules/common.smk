@@ -291,6 +291,18 @@ def stack_members(wildcards):
     return sealed(f"{SOURCE.format(source=member)}.safetensors" for member in members)
 
 
+def detector_file(wildcards):
+    """The file that the face detector of a data set needs, if it does."""
+    return detector_file_of(wildcards.dataset)
+
+
+def detector_file_of(dataset):
+    return sealed(
+        f"{DATA}/raw/{file}".format(dataset=dataset)
+        for dataset, file in plan.detector_files(settings, dataset)
+    )
+
+
 def transferred_source(wildcards):
     """The source, unless the mode uses nothing but its structure."""
     if not architectures.is_transferred(wildcards.mode):
@@ -388,7 +400,10 @@ def targets(stage):
             return [
                 f"{DATA}/raw/{file}.seal.json".format(dataset=member)
                 for dataset in datasets
-                for member, file in plan.raw_files(settings, dataset)
+                for member, file in (
+                    *plan.raw_files(settings, dataset),
+                    *plan.detector_files(settings, dataset),
+                )
             ]
         case "structure":
             return expand(f"{DATA}/data_file.seal.json", dataset=datasets)

@@ -1,4 +1,4 @@
-# Requires: the raw archives and the part's rows of data_file.csv.
+# Requires: the raw archives, the part's rows of data_file.csv, and the detector's file if it has one.
 # Makes:    aligned crops of one part with their landmarks, and what was dropped and why.
 
 
@@ -6,6 +6,7 @@ rule crop:
     input:
         raw=raw_files,
         data_file=sealed(f"{DATA}/data_file.csv"),
+        detector=detector_file,
     output:
         crops=f"{DATA}/crops/{{part}}.h5",
         seal=f"{DATA}/crops/{{part}}.seal.json",
@@ -18,7 +19,7 @@ rule crop:
     resources:
         mem_mb=4000,
         runtime=480,
-        gpu=gpus,
+        gpu=lambda w: int(stages.crop(settings, w.dataset).device == "cuda"),
     params:
         recipe=recipe("crop", lambda w: stages.crop(settings, w.dataset)),
     script:

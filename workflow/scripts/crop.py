@@ -1,5 +1,7 @@
 """Cut one square out of every picture of a part, by default around an upright face."""
 
+import cv2
+
 from adapter import Job
 from graft.config import stages
 from graft.datasets import table
@@ -8,6 +10,7 @@ from graft.images.crop import Cropper, check_any, extract
 
 with Job(snakemake, stages.CropSettings) as job:
     settings, dataset = job.settings, job.wildcards["dataset"]
+    cv2.setNumThreads(job.threads)
     split, shard = job.wildcards["part"].split("-")
     counts = extract(
         table.kept(table.read(job.input("data_file")), split, int(shard)),
@@ -18,6 +21,7 @@ with Job(snakemake, stages.CropSettings) as job:
             settings.detector,
             kind=settings.crop,
             device=settings.device or "cpu",
+            file=next(iter(job.inputs["detector"]), None),
         ),
         recipe=job.recipe,
     )

@@ -67,6 +67,7 @@ def _check_dataset(config: Config, key: str, dataset: AnyDataset) -> None:
             f"{key}.crop",
             f"is aligned_face but {key}.detector.name is none. Choose a detector or crop: whole.",
         )
+    _no_user(f"{key}.detector.url", dataset.detector.url or (), _MIRROR_ADVICE)
     if dataset.classes.one_vs_rest == "rest":
         raise error(
             f"{key}.classes.one_vs_rest",

@@ -3,7 +3,7 @@
 The text below a key is its description (see `models`).
 """
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
@@ -69,12 +69,26 @@ class Classes(Settings):
     """this class against all others, which are then called `rest`; applied last"""
 
 
+MIN_SCORES = {"mtcnn": 0.9, "yunet": 0.75}
+"""Detector -> the default of `min_score`; docs/faces.md has what yunet's was chosen by."""
+
+
+def _min_score(given: dict[str, Any]) -> float:
+    return MIN_SCORES.get(given.get("name", ""), MIN_SCORES["mtcnn"])
+
+
 class Detector(Settings):
-    name: Annotated[Literal["mtcnn", "none"], Entry("graft.images.detect.DETECTORS")] = "mtcnn"
-    """which detector; `none` goes with `crop: whole`"""
-    min_score: Fraction = 0.9
+    name: Annotated[Literal["mtcnn", "yunet", "none"], Entry("graft.images.detect.DETECTORS")] = (
+        "mtcnn"
+    )
+    """`yunet` finds more faces and is faster, and needs a file of 0.2 MB that is downloaded like
+    those of the data set, as `face_detection_yunet_2023mar.onnx`; `mtcnn` needs none;
+    [docs/faces.md](../docs/faces.md) compares them. `none` goes with `crop: whole`"""
+    url: Texts | None = None
+    """mirrors of yunet's file, instead of the publisher's"""
+    min_score: Fraction = Field(default_factory=_min_score)
     """a face with a lower score is dropped (`low_detection_score`); lower it for small or blurred
-    faces"""
+    faces. If left out 0.9 for `mtcnn` and 0.75 for `yunet`, whose scores are others"""
     margin: AboveZero = 1.0
     """how much is shown around the face; at 2 the face is half as large"""
     batch_size: Positive = 32

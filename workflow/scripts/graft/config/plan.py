@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Literal
 
-from graft.config import architectures
+from graft.config import architectures, detectors
 from graft.config.datasets import Merged, Published
 from graft.config.models import Augment, Config, Experiment, Head, Hyperparameters, Tune
 from graft.config.sources import Weights
@@ -190,6 +190,12 @@ def raw_files(config: Config, dataset: str) -> list[tuple[str, str]]:
     ]
 
 
+def detector_files(config: Config, dataset: str) -> list[tuple[str, str]]:
+    """(data set, file name under raw/) of the file that its face detector needs, if it does."""
+    published = detectors.published(config.datasets[dataset])
+    return [(dataset, published[0])] if published else []
+
+
 def experiments(config: Config) -> list[str]:
     """The experiments to run: those that `run` lists and those that their sources come from."""
     return list(dict.fromkeys(e for name in config.run for e in ancestry(config, name)))
@@ -312,6 +318,9 @@ def local_only(config: Config) -> dict[str, list[str]]:
         for name, member in members(config, dataset).items()
         for file, spec in member.files.items()
     }
+    for name in datasets(config):
+        if detector_files(config, name):
+            listed[f"datasets.{name}.detector.url"] = config.datasets[name].detector.url
     for name in sources(config):
         listed[f"sources.{name}.weights.url"] = config.sources[name].weights.url
     return {

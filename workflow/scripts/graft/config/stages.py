@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from graft.config import architectures
+from graft.config import architectures, detectors
 from graft.config.datasets import (
     Classes,
     Detector,
@@ -83,10 +83,10 @@ class DownloadSettings(Stage):
 
 
 def download(config: Config, dataset: str, file: str, tree: str | None = None) -> DownloadSettings:
-    name, spec = _published(config, dataset, file)
+    name, key, spec = _published(config, dataset, file)
     return DownloadSettings(
         name=name,
-        key=f"datasets.{dataset}.files.{name}",
+        key=key,
         sha256=spec.sha256,
         md5=spec.md5,
         size=spec.size,
@@ -97,14 +97,18 @@ def download(config: Config, dataset: str, file: str, tree: str | None = None) -
 
 def mirrors(config: Config, dataset: str, file: str) -> dict[str, JsonValue]:
     """Where a raw file can be had: `url`, `manual` and `folder`."""
-    _, spec = _published(config, dataset, file)
+    *_, spec = _published(config, dataset, file)
     return {"url": list(spec.url or ()), "manual": spec.manual, "folder": spec.folder}
 
 
-def _published(config: Config, dataset: str, file: str) -> tuple[str, File]:
+def _published(config: Config, dataset: str, file: str) -> tuple[str, str, File]:
+    """(name, key in the config, description) of a raw file of a data set or of its detector."""
+    of_detector = detectors.published(config.datasets[dataset])
+    if of_detector and of_detector[0] == file:
+        return file, f"datasets.{dataset}.detector", of_detector[1]
     files = members(config, dataset)[dataset].files
     name = next(name for name in files if raw_name(name) == file)
-    return name, files[name]
+    return name, f"datasets.{dataset}.files.{name}", files[name]
 
 
 class ReadSettings(Settings):
@@ -173,11 +177,12 @@ class CropSettings(Stage):
 def crop(config: Config, dataset: str) -> CropSettings:
     spec = config.datasets[dataset]
     aligned = spec.crop == "aligned_face"
+    device = "cpu" if spec.detector.name == "yunet" else config.compute.device
     return CropSettings(
         crop=spec.crop,
         crop_size=spec.crop_size or spec.packed_size,
-        detector=spec.detector if aligned else None,
-        device=config.compute.device if aligned else None,
+        detector=spec.detector.model_copy(update={"url": None}) if aligned else None,
+        device=device if aligned else None,
         reproducible=config.compute.reproducible if aligned else None,
     )
 

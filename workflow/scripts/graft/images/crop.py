@@ -83,7 +83,7 @@ class Cropper:
     detector: the settings of the detector that finds the face to align (see `align.crop`), or None
     for a square without one: by `kind` the central one of the whole picture, or the picture
     `stretched` into one, which `patches` takes too. device: where the detector runs, `cpu` or
-    `cuda`.
+    `cuda`. file: the detector's, if it needs one.
 
     Raises GraftError if the detector is `none` or unknown.
     """
@@ -95,6 +95,7 @@ class Cropper:
         *,
         kind: str = "whole",
         device: str = "cpu",
+        file: Path | None = None,
     ):
         self.keeps_pictures = kind == "patches"
         self._square = align.whole if kind == "whole" else align.stretched
@@ -107,9 +108,9 @@ class Cropper:
             except KeyError:
                 raise GraftError(
                     f"detector.name is {detector.name!r}, but crop: aligned_face needs a detector. "
-                    "Set it to mtcnn, or set crop: whole."
+                    "Set it to yunet or mtcnn, or set crop: whole."
                 ) from None
-            self._detector = build(device, batch_size=detector.batch_size)
+            self._detector = build(device, batch_size=detector.batch_size, file=file)
 
     def __call__(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -30,9 +31,12 @@ class Faces:
 
 
 class Detector(Protocol):
-    """A detector of faces on a device (`cpu` or `cuda`)."""
+    """A detector of faces on a device (`cpu` or `cuda`).
 
-    def __init__(self, device: str, *, batch_size: int): ...
+    file: its weights, for a detector that needs a published file (see `config.detectors`).
+    """
+
+    def __init__(self, device: str, *, batch_size: int, file: Path | None): ...
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         """The faces in each picture uint8 (height, width, 3) RGB, of any size.

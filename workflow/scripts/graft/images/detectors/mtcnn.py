@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import cv2
@@ -31,13 +32,21 @@ class MTCNN:
     min_face: the smallest face that is detected, as a share of the picture's shorter side, but at
         least `MIN_PIXELS`. The first network sees the picture shrunk until it is `CELL` pixels.
     batch_size: how many pictures of one size the first network sees at a time.
+    file: none is needed.
     """
 
     MIN_PIXELS, CELL, STRIDE = 20, 12, 2
     THRESHOLDS = (0.6, 0.7, 0.7)  # scores above which a window passes the three stages
     FACTOR = 0.709  # of one scale of the pyramid to the next
 
-    def __init__(self, device: str = "cpu", *, min_face: float = 0.15, batch_size: int = 32):
+    def __init__(
+        self,
+        device: str = "cpu",
+        *,
+        min_face: float = 0.15,
+        batch_size: int = 32,
+        file: Path | None = None,
+    ):
         self.min_face, self.batch_size = min_face, batch_size
         self.device = device
         # Windows at a time: few enough for a core's cache, or enough to keep a GPU busy.
