@@ -1,12 +1,15 @@
 """Photographs and ImageNet weights: LFW with SqueezeNet 1.1, all modes, the real command."""
 
 import json
+import tarfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import KIT, ROOT, needs_kit
 from project import Project
 
+from graft.config.detectors import YUNET
 from graft.models import model_file
 from graft.reporting import verify
 
@@ -73,6 +76,31 @@ def test_what_was_frozen_equals_the_published_weights(project):
     model, _ = model_file.load(project.folder / RUNS / "feature_extraction/0/model.safetensors")
     assert len(source) == 50
     assert all(model[name].numpy().tobytes() == source[name].numpy().tobytes() for name in source)
+
+
+def test_own_photographs_are_predicted_with_the_file_of_the_detector(project, tmp_path):
+    photos = project.folder / "photos"
+    photos.mkdir()
+    with tarfile.open(KIT / "lfw" / "lfw-deepfunneled.tgz") as tar:
+        for member in [member for member in tar if member.isfile()][:3]:
+            (photos / Path(member.name).name).write_bytes(tar.extractfile(member).read())
+    asked = Project(project.folder, store=project.store, overlays=[*project.overlays])
+    asked.overlays.append(tmp_path / "predict.yaml")
+
+    def predicted(**predict):
+        text = json.dumps({"predict": {"pictures": "photos", **predict}})
+        asked.overlays[-1].write_text(text)
+        asked.snakemake("predict")
+        rows = pd.read_csv(project.results / "predict/predictions.csv", keep_default_na=False)
+        assert len(rows) == 3 and set(rows["drop_reason"]) == {""}
+        return rows
+
+    rows = predicted(experiment="lfw_sex", mode="feature_extraction")
+    model = f"{RUNS}/feature_extraction/0/model.safetensors"
+    file = str(KIT / "detectors" / YUNET)
+    pd.testing.assert_frame_equal(predicted(model=model, detector=file), rows)
+    asked.overlays[-1].write_text(json.dumps({"predict": {"pictures": "photos", "model": model}}))
+    assert "set predict.detector to it" in asked.snakemake("predict", check=False)
 
 
 def test_everything_is_as_it_was_sealed(project):

@@ -68,6 +68,18 @@ def test_files_with_odd_endings_are_counted(tmp_path):
     assert predictions.others(tmp_path) == {".txt": 1, ".\ufffd": 1, "hidden": 1}
 
 
+def test_a_model_whose_faces_yunet_found_needs_its_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    detector = {"name": "yunet", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
+    save_model(path, crop="aligned_face", detector=detector)
+    options = {"device": "cpu", "precision": "fp32", "batch_size": 1}
+    with pytest.raises(GraftError, match=r"needs the file face_.*set predict\.detector to it"):
+        predictions.Model(path, **options)
+    (tmp_path / "yunet.onnx").write_bytes(b"another file")
+    with pytest.raises(GraftError, match=r"yunet\.onnx: the file is not the published"):
+        predictions.Model(path, **options, detector=tmp_path / "yunet.onnx")
+
+
 @pytest.mark.parametrize("description", [[1], {"classes": 5}, {"architecture": "vgg_mini"}])
 def test_a_file_with_another_description_is_no_model(tmp_path, description):
     path = tmp_path / "model.safetensors"

@@ -243,12 +243,25 @@ def predicting_model(wildcards):
                 f"config: predict.model is {predict.model!r}, where there is no file. Name a "
                 "model.safetensors of this workflow."
             )
+        if predict.detector is not None and not Path(predict.detector).expanduser().is_file():
+            raise GraftError(
+                f"config: predict.detector is {predict.detector!r}, where there is no file. "
+                "Correct the path."
+            )
     except GraftError as error:
         raise WorkflowError(str(error)) from None
     if predict.model is not None:
         return []
     run = {"experiment": predict.experiment, "mode": predict.mode, "seed": predict.seed}
     return sealed(f"{RUN}/model.safetensors".format(**run))
+
+
+def predicting_detector(wildcards):
+    """The file that the model's face detector needs, where the model is the workflow's own."""
+    predict = settings.predict
+    if predict is None or predict.experiment is None:
+        return []
+    return detector_file_of(settings.experiments[predict.experiment].dataset)
 
 
 def predict_settings(wildcards):
@@ -278,6 +291,18 @@ def raw_files(wildcards):
     )
 
 
+def detector_file(wildcards):
+    """The file that the face detector of a data set needs, if it does."""
+    return detector_file_of(wildcards.dataset)
+
+
+def detector_file_of(dataset):
+    return sealed(
+        f"{DATA}/raw/{file}".format(dataset=dataset)
+        for dataset, file in plan.detector_files(settings, dataset)
+    )
+
+
 def regions_of(wildcards):
     """Where objects are in the pictures of a data set, if it is published."""
     if not plan.has_regions(settings, wildcards.dataset):
@@ -289,18 +314,6 @@ def stack_members(wildcards):
     """The sources that stand side by side in this one, where it is a stack."""
     members = settings.sources[wildcards.source].weights.stack or ()
     return sealed(f"{SOURCE.format(source=member)}.safetensors" for member in members)
-
-
-def detector_file(wildcards):
-    """The file that the face detector of a data set needs, if it does."""
-    return detector_file_of(wildcards.dataset)
-
-
-def detector_file_of(dataset):
-    return sealed(
-        f"{DATA}/raw/{file}".format(dataset=dataset)
-        for dataset, file in plan.detector_files(settings, dataset)
-    )
 
 
 def transferred_source(wildcards):

@@ -5,6 +5,7 @@
 rule predict:
     input:
         model=predicting_model,
+        detector=predicting_detector,
     output:
         predictions=f"{PREDICT}/predictions.csv",
         contact_sheet=f"{PREDICT}/contact_sheet.html",
@@ -15,6 +16,8 @@ rule predict:
         "../../envs/graft.yaml"
     threads: settings.compute.threads
     resources:
+        # Where the file lies does not change what it is: its digest is known.
+        detector=json.dumps(settings.predict.detector if settings.predict else None),
         mem_mb=4000,
         runtime=240,
         gpu=gpus,

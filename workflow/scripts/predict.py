@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import torch
 
 from adapter import Job
@@ -11,7 +12,10 @@ from graft.reporting import predict
 with Job(snakemake, stages.PredictSettings) as job:
     settings = job.settings
     torch.set_num_threads(settings.threads)
+    cv2.setNumThreads(settings.threads)
     made = job.inputs["model"]  # empty where the config names a file
+    given = job.parameter("detector")
+    detector = Path(given).expanduser() if given else next(iter(job.inputs["detector"]), None)
     job.results = predict.predict(
         Path(settings.pictures),
         made[0] if made else Path(settings.model).expanduser(),
@@ -21,4 +25,5 @@ with Job(snakemake, stages.PredictSettings) as job:
         device=settings.device,
         precision=settings.precision,
         batch_size=settings.batch_size,
+        detector=detector,
     )

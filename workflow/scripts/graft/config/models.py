@@ -304,6 +304,8 @@ class Predict(Settings):
     model: Text | None = None
     """path of a `model.safetensors`, wherever it was trained; for one of this config use
     `experiment`"""
+    detector: Text | None = None
+    """for a `model` whose faces `yunet` found: path of its file"""
 
 
 class Config(Settings):

@@ -37,20 +37,31 @@ class Model:
     """A trained network with the preparation that its pictures need.
 
     path: a file that `train.train` wrote. device: a name of torch's. precision: `fp32` or
-    `bf16`. batch_size: pictures at a time. Raises GraftError if the file is none.
+    `bf16`. batch_size: pictures at a time. detector: the file of its face detector, if that needs
+    one. Raises GraftError if the file is none, or if the detector's is missing.
 
     Attributes: `classes`, list of str in the order of the confidences; `description` (see
     `models`).
     """
 
-    def __init__(self, path: Path, *, device: str, precision: str, batch_size: int):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str,
+        precision: str,
+        batch_size: int,
+        detector: Path | None = None,
+    ):
         network, self.description = model_file.load_network(path)
         classes = self.description.classes
         self.classes: list[str] = classes[:-1] if self.description.on_patches else classes
         self._network: Network = network.to(device)
         self._device, self._precision, self._batch_size = device, precision, batch_size
         spec = self.description.preparation.crop
-        self.crop = Cropper(spec.crop_size, spec.detector, kind=spec.crop, device=device)
+        self.crop = Cropper(
+            spec.crop_size, spec.detector, kind=spec.crop, device=device, file=detector
+        )
 
     @property
     def several(self) -> bool:
@@ -117,12 +128,14 @@ def predict(
     device: str,
     precision: str,
     batch_size: int,
+    detector: Path | None = None,
 ) -> dict:
     """Predict every picture below a folder; write the table and the contact sheet.
 
     The table has one row per picture, in the order of the paths: the class (those above one half,
     divided by "|", where it may have several), the highest confidence and all of them, or the
-    reason why there is no prediction. `name` is the name of the model on the page. Memory grows
+    reason why there is no prediction. `name` is the name of the model on the page; `detector` as of
+    `Model`. Memory grows
     by a short record per picture. Returns {"pictures", "predicted" (class -> number), "dropped"
     (reason -> number), "skipped" (kind -> number), "model" (sha256)}. Raises GraftError for a
     folder that is missing or contains no picture, and for a file that is not a model.
@@ -130,7 +143,9 @@ def predict(
     folder = folder.expanduser()
     pictures = trees.pictures(folder, key="predict.pictures")
     skipped = others(folder)
-    used = Model(model, device=device, precision=precision, batch_size=batch_size)
+    used = Model(
+        model, device=device, precision=precision, batch_size=batch_size, detector=detector
+    )
     predicted: Counter[str] = Counter(dict.fromkeys(used.classes, 0))
     dropped: Counter[str] = Counter()
     with (
