@@ -3,7 +3,9 @@
 import copy
 
 import pytest
-from conftest import SHIPPED
+from conftest import ROOT, SHIPPED
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
 from graft.config import plan, stages
 from graft.config.detectors import YUNET, YUNET_FILE
@@ -75,6 +77,18 @@ def test_yunet_computes_on_the_cpu_and_its_code_counts_alone(shipped):
     assert stages.crop(config, "portraits_identity").device == "cuda"
     chosen = dict(entries(stages.crop(config, "portraits")))
     assert chosen["graft.images.detect.DETECTORS"] == "yunet"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "dataset"),
+    [("imdb_wiki.yaml", "wiki"), ("imdb_wiki.yaml", "imdb"), ("lfw_squeezenet.yaml", "lfw")],
+)
+def test_the_overlays_of_real_faces_use_yunet_from_its_publisher(overlay, dataset):
+    merged = copy.deepcopy(SHIPPED)
+    update_config(merged, load_configfile(ROOT / "config" / overlay))
+    config = read_config(merged)
+    assert config.datasets[dataset].detector.name == "yunet"
+    assert stages.mirrors(config, dataset, YUNET)["url"][-1] == YUNET_FILE.url[0]
 
 
 def test_the_embedded_default_needs_no_file():
