@@ -138,7 +138,7 @@ class Dataset(Settings):
     pictures themselves too, for experiments on [patches](#patches)"""
     patches: Patches = Patches()
     """where the patches of a picture are, for `crop: patches`: see below"""
-    detector: Detector = Detector()
+    detector: Detector = Field(default_factory=Detector)
     """the face detector, for `crop: aligned_face`: see below"""
     packed_size: Annotated[int, Field(ge=8, le=1024)]
     """side of the packed pictures in pixels; each [architecture](#modes-and-blocks) has a least"""
