@@ -7,7 +7,9 @@ import pytest
 from builders import FOLDER, make_tar, make_zip, overlay, plant, tar_content
 
 from graft.config import plan, stages
+from graft.config.detectors import YUNET
 from graft.config.read import read_config
+from graft.core.errors import GraftError
 from graft.download import folders, raw_files
 
 FILES = {"cat/1.png": b"one", "dog/2.png": b"two", "labels.csv": b"path,label\n"}
@@ -64,3 +66,23 @@ def test_a_folder_is_packed(tmp_path, monkeypatch):
     tree = folders.digest(plant(tmp_path / "photos", FILES), key="photos")
     assert obtain(tmp_path, {}, "mine.tar", tree=tree) == {"packed": {"pictures": 2, "tables": 1}}
     assert tar_content(tmp_path / "raw/mine.tar") == FILES
+
+
+def test_another_file_than_the_detector_s_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.onnx").write_bytes(bytes(232589))
+    detector = {"name": "yunet", "url": ["other.onnx", "missing.onnx"]}
+    changes = {"crop": "aligned_face", "detector": detector}
+    config = read_config(overlay(mine=FOLDER | changes))
+    with pytest.raises(GraftError) as raised:
+        raw_files.obtain(
+            tmp_path / "raw" / YUNET,
+            stages.download(config, "mine", YUNET),
+            draw=None,
+            **stages.mirrors(config, "mine", YUNET),
+        )
+    text = str(raised.value)
+    assert text.startswith(f"datasets.mine.detector: {YUNET} cannot be downloaded (other.onnx has ")
+    assert "expected 8f2383e4" in text and "missing.onnx cannot be read" in text
+    assert "mtcnn needs no file" in text and text.endswith(f"downloads/{YUNET}.")
+    assert not (tmp_path / "raw" / YUNET).exists()
