@@ -99,6 +99,7 @@ def test_own_photographs_are_predicted_with_the_file_of_the_detector(project, tm
     model = f"{RUNS}/feature_extraction/0/model.safetensors"
     file = str(KIT / "detectors" / YUNET)
     pd.testing.assert_frame_equal(predicted(model=model, detector=file), rows)
+    next(photos.iterdir()).unlink()  # or nothing would be to be done
     asked.overlays[-1].write_text(json.dumps({"predict": {"pictures": "photos", "model": model}}))
     assert "set predict.detector to it" in asked.snakemake("predict", check=False)
 
