@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: reproduce photos run report setup test test-fast test-real lint types format bench reference lock verify repair prune clean distclean
+.PHONY: reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -77,6 +77,10 @@ format: $(READY)
 ## bench: the measurements in benchmarks/
 bench: $(READY)
 	@$(BIN)/python benchmarks/stages.py
+
+## bench-faces: face detectors on FDDB and LFW, from the kit in ../shared (docs/faces.md)
+bench-faces: $(READY)
+	@$(BIN)/python benchmarks/faces.py
 
 ## verify: every artefact against its seal, every figure against predictions.csv
 verify: $(READY)
