@@ -31,10 +31,7 @@ def normalise(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:
     if size is not None:
         side = resized_side(size, transform.crop_pct)
         if tuple(pixels.shape[2:]) != (side, side):
-            mode = transform.interpolation
-            pixels = functional.interpolate(pixels, (side, side), mode=mode, antialias=True)
-            if mode == "bicubic":
-                pixels = pixels.clamp(0, 255)
+            pixels = _resized(pixels, side, transform.interpolation)
         if side > size:
             start = (side - size) // 2
             pixels = pixels[:, :, start : start + size, start : start + size]
@@ -44,6 +41,20 @@ def normalise(pixels: torch.Tensor, transform: Transform) -> torch.Tensor:
     std = pixels.new_tensor(transform.std).view(1, 3, 1, 1)
     pixels = (pixels * transform.scale - mean) / std
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _resized(pixels: torch.Tensor, side: int, mode: str) -> torch.Tensor:
+    """Squares of `side` pixels, antialiased.
+
+    Bicubic resizing overshoots at edges. Pillow and torchvision cut that off after each direction,
+    as they keep pictures of bytes in between, so it is done here too.
+    """
+    if mode == "bilinear":
+        return functional.interpolate(pixels, (side, side), mode=mode, antialias=True)
+    for size in ((pixels.shape[2], side), (side, side)):
+        pixels = functional.interpolate(pixels, size, mode=mode, antialias=True)
+        pixels = pixels.round().clamp(0, 255)
+    return pixels
 
 
 def resized_side(size: int, crop_pct: float) -> int:
