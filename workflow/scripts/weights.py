@@ -15,5 +15,5 @@ with Job(snakemake, stages.WeightsSettings) as job:
         job.settings, job.outputs.weights, urls=job.parameter("mirrors")["url"], made=made
     )
     write_json(job.outputs.import_report, {"source": job.wildcards["source"], **report})
-    told = ("parameters", "unwrapped", "stripped", "notes")
+    told = ("parameters", "unwrapped", "stripped", "notes", "certificate")
     job.results = {key: report[key] for key in told}

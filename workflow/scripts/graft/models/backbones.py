@@ -98,7 +98,8 @@ class Backbone(nn.Module):
         """How the names of the tensors begin that are the network's, but not the backbone's."""
         own = set(self.body.state_dict())
         rest = [name for name in self.traced.network.state_dict() if name not in own]
-        return (*rest, *zoo.classifier_of(self.architecture))
+        dropped = [self.traced.classifier] if self.traced.classifier else []
+        return (*rest, *dropped, *zoo.classifier_of(self.architecture))
 
     def cuts(self) -> dict[str, fx.Node]:
         """By the name of a block, a layer or a module, the operation that it can be cut behind."""
@@ -183,6 +184,34 @@ class Backbone(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.body(images)
+
+    def reference(self, images: torch.Tensor) -> torch.Tensor:
+        """What the network's own forward gives, without the graph; to compare with."""
+        named = NAMED.get(self.architecture)
+        network = self.traced.network.train(self.training)
+        if named is None or not named.blocks or self.architecture == STACK:
+            return network(images)
+        end = network.get_submodule(list(named.blocks.values())[-1])
+        stop = end.register_forward_hook(_stop)
+        try:
+            network(images)
+        except _Stopped as stopped:
+            return stopped.output
+        finally:
+            stop.remove()
+        raise AssertionError(f"{self.architecture} does not reach the end of its last block")
+
+
+class _Stopped(Exception):
+    """The forward of a network has come to the end of its backbone."""
+
+    def __init__(self, output: torch.Tensor):
+        super().__init__()
+        self.output = output
+
+
+def _stop(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+    raise _Stopped(output)
 
 
 class Pool(nn.Module):

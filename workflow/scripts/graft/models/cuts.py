@@ -22,9 +22,7 @@ from torchvision.models.feature_extraction import NodePathTracer
 from torchvision.ops import StochasticDepth
 
 from graft.core.errors import GraftError
-
-BATCHES = (2, 3)
-"""The batches whose values are compared to see what depends on the size of a batch."""
+from graft.models.observe import Observed, observe
 
 IDENTITIES = (nn.Identity, _DropoutNd)
 """Modules that change nothing in evaluation; a cut behind one is the cut before it."""
@@ -39,24 +37,6 @@ class Cut(NamedTuple):
     node: fx.Node
     names: tuple[str, ...]
     """The module that gives the cut its name comes first."""
-
-
-class Observed(NamedTuple):
-    """What an operation gave for each of the `BATCHES`."""
-
-    values: tuple[Any, ...]
-    """Of what follows from shapes; nothing of tensors that come from the picture's values."""
-    shapes: tuple[tuple[int, ...] | None, ...]
-    """Of tensors; None for anything else."""
-    flops: int
-    """Of a picture, as torch counts them: convolutions and matrix products, two a multiplication"""
-
-    @property
-    def is_of_batch(self) -> bool:
-        one, other = self.values
-        if isinstance(one, torch.Tensor):
-            return not (one.shape == other.shape and torch.equal(one, other))
-        return bool(one != other)
 
 
 class Traced:
@@ -78,6 +58,8 @@ class Traced:
         functions: Iterable[Callable[..., Any]] = (),
     ):
         self.network, self.name, self.size = network, name, size
+        self.classifier = ""
+        """How the names of the tensors of a dropped classifier begin."""
         tracer = NodePathTracer(
             # Inside these a switch between training and evaluation would become a constant.
             leaf_modules=[*leaves, _BatchNorm, StochasticDepth],
@@ -116,26 +98,34 @@ class Traced:
         self.place = {node: place for place, node in enumerate(self.nodes)}
         self.from_values: set[fx.Node] = {self.pictures}
         """Operations on the picture's values."""
-        self.from_shape: set[fx.Node] = set()
-        """Operations on the picture's shape alone."""
+        self.fixed: set[fx.Node] = set()
+        """Operations on shapes and constants alone, without weights."""
         for node in self.nodes:
             if node.op in ("placeholder", "output"):
                 continue
             inputs = node.all_input_nodes
             if not _reads_shape(node) and self.from_values.intersection(inputs):
                 self.from_values.add(node)
-            elif _reads_shape(node) or (inputs and self.from_shape.issuperset(inputs)):
-                self.from_shape.add(node)
+            elif _reads_shape(node) or (
+                self.fixed.issuperset(inputs) and not self._has_weights(node)
+            ):
+                self.fixed.add(node)
 
-    def end_before_classifier(self) -> None:
-        """Drop the last layer with weights, and the dropout before it."""
+    def drop_classifier(self) -> None:
+        """Drop the last layer with weights, and the dropout before it: the network's own forward
+        passes its input on then."""
         node = self.output
         while not (node.op == "call_module" and self._module(node)._parameters):
             node = self._before(node)
+        dropped = [str(node.target)]
         node = self._before(node)
         while node.op == "call_module" and isinstance(self._module(node), IDENTITIES):
+            dropped.append(str(node.target))
             node = self._before(node)
         self.end_at(node)
+        for path in dropped:
+            self.network.set_submodule(path, nn.Identity())
+        self.classifier = f"{dropped[0]}."
 
     def _before(self, node: fx.Node) -> fx.Node:
         return next(source for source in node.all_input_nodes if source in self.from_values)
@@ -188,10 +178,11 @@ class Traced:
         spans = self._spans()
         found, live = [], -1
         for place, node in enumerate(self.nodes):
-            if node not in self.from_values or node is self.pictures:
+            if node not in self.from_values:
                 continue
             users = [user for user in node.users if user in self.from_values]
-            if live <= place and not any(first <= place < last for first, last in spans):
+            is_apart = not any(first <= place < last for first, last in spans)
+            if live <= place and is_apart and node is not self.pictures:
                 found.append(node)
             live = max([live, *(self.place[user] for user in users)])
         return found
@@ -260,46 +251,43 @@ class Traced:
         return sorted(needed, key=self.place.__getitem__)
 
     def folded(self, start: fx.Node) -> list[fx.Node]:
-        """What the network needs after a cut at `start` and only shapes before the cut give."""
+        """What the network needs after a cut at `start` and is fixed before it."""
         found, seen, waiting = [], set(), [self.output]
         while waiting:
             node = waiting.pop()
             if node is start or node in seen:
                 continue
             seen.add(node)
-            if node in self.from_shape and self._reads_before(node, start):
+            if node in self.fixed and self._is_before(node, start):
                 found.append(node)
             elif not _reads_device(node):
                 waiting += node.all_input_nodes
         return sorted(found, key=self.place.__getitem__)
 
-    def _reads_before(self, node: fx.Node, start: fx.Node) -> bool:
+    def _is_before(self, node: fx.Node, start: fx.Node) -> bool:
+        """Whether something fixed is computed before a cut, or from the shape of what is."""
         if _reads_device(node):
             return False
+        if self.place[node] < self.place[start]:
+            return True
         if _reads_shape(node):
             return self.place[node.all_input_nodes[0]] < self.place[start]
-        return any(self._reads_before(source, start) for source in node.all_input_nodes)
+        return any(self._is_before(source, start) for source in node.all_input_nodes)
+
+    def _has_weights(self, node: fx.Node) -> bool:
+        if node.op == "get_attr":
+            holder, _, field = str(node.target).rpartition(".")
+            return field in self.network.get_submodule(holder)._parameters
+        return node.op == "call_module" and bool(list(self._module(node).parameters()))
 
     @cached_property
-    @torch.inference_mode()
     def observed(self) -> dict[fx.Node, Observed]:
-        """What the operations give for black pictures (n, 3, size, size), n as in `BATCHES`."""
+        """What the operations give for black pictures (n, 3, size, size)."""
         was_training = self.network.training
         self.network.eval()
-        runs = []
-        for batch in BATCHES:
-            interpreter = _Observer(self)
-            interpreter.run(torch.zeros(batch, 3, self.size, self.size))
-            runs.append(interpreter)
+        found = observe(self.network, self.graph, self.fixed, self.size)
         self.network.train(was_training)
-        return {
-            node: Observed(
-                tuple(run.values_of.get(node) for run in runs),
-                tuple(run.shapes_of.get(node) for run in runs),
-                runs[0].flops_of.get(node, 0) // BATCHES[0],
-            )
-            for node in self.nodes
-        }
+        return found
 
     def before(self, cut: fx.Node) -> fx.GraphModule:
         """What the network computes up to and with an operation.
@@ -352,29 +340,6 @@ class Traced:
         for holder, field in unsaved:
             module.get_submodule(holder)._non_persistent_buffers_set.add(field)
         return module
-
-
-class _Observer(fx.Interpreter):
-    """Runs a graph and notes values, shapes and operations."""
-
-    def __init__(self, traced: Traced):
-        super().__init__(traced.network, graph=traced.graph)
-        self.traced = traced
-        self.values_of: dict[fx.Node, Any] = {}
-        self.shapes_of: dict[fx.Node, tuple[int, ...]] = {}
-        self.flops_of: dict[fx.Node, int] = {}
-
-    def run_node(self, node: fx.Node) -> Any:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with FlopCounterMode(display=False) as counter:
-            value = super().run_node(node)
-        self.flops_of[node] = counter.get_total_flops()
-        if node in self.traced.from_shape:
-            self.values_of[node] = value.clone() if isinstance(value, torch.Tensor) else value
-        if isinstance(value, torch.Tensor):
-            self.shapes_of[node] = tuple(value.shape)
-        return value
 
 
 def _defaults(network: nn.Module) -> dict[str, Any] | None:

@@ -18,10 +18,14 @@ from graft.config import architectures
 from graft.config.stages import BackboneSettings, WeightsSettings
 from graft.core.errors import GraftError, nearest
 from graft.download import mirrors
-from graft.models import checkpoints, keras_files, keras_weights, model_file
+from graft.models import checkpoints, keras_files, keras_weights, model_file, timm_weights
 from graft.models.backbones import Backbone
+from graft.models.certificate import Certificate, certify
 from graft.models.checkpoints import Checkpoint
 from graft.models.model_file import Tensors
+
+CERTIFIED_SIZE = 160
+"""The side in pixels of the pictures of a certificate, for networks that take any size."""
 
 HEADS = ("classifier.", "fc.", "AuxLogits.", "head.")
 """How the names of tensors begin that are no part of a backbone: torchvision's classifiers and
@@ -52,8 +56,15 @@ def make(
         origin = {"stack": dict(zip(weights.stack, made.values(), strict=True))}
     else:
         fetched, digest, name = _fetch(settings, destination, urls)
-        found = read(fetched, architecture, settings.allow_new, key=settings.key)
-        origin = {"file": name, "sha256": digest}
+        size = settings.backbone.transform.size
+        if weights.timm is not None:
+            with _about(settings.key):
+                found = Checkpoint(timm_weights.read(fetched, architecture, size))
+                licence = timm_weights.published(architecture, weights.timm).licence
+            origin = {"file": name, "sha256": digest, "licence": licence}
+        else:
+            found = read(fetched, architecture, settings.allow_new, key=settings.key, size=size)
+            origin = {"file": name, "sha256": digest}
     report = normalise(
         found.tensors,
         destination,
@@ -69,18 +80,41 @@ def make(
         "stripped": found.stripped,
         "notes": list(found.notes),
     }
-    return {"architecture": architecture, "origin": origin, **held, **report}
+    proof = certified(destination, settings.key)
+    return {
+        "architecture": architecture,
+        "origin": origin,
+        **held,
+        **report,
+        "certificate": proof._asdict(),
+    }
+
+
+def certified(source: Path, key: str) -> Certificate:
+    """Prove that a source can be cut behind its blocks (see `certificate`)."""
+    tensors, settings = model_file.load_source(source)
+    size = settings.transform.size or CERTIFIED_SIZE
+    backbone = Backbone(settings.architecture, settings.experts, size=size, skip_init=True)
+    backbone.load(tensors)
+    with _about(key):
+        return certify(backbone, size)
 
 
 def read(
-    path: Path, architecture: str, allow_new: Sequence[str] = (), *, key: str = "sources"
+    path: Path,
+    architecture: str,
+    allow_new: Sequence[str] = (),
+    *,
+    key: str = "sources",
+    size: int | None = None,
 ) -> Checkpoint:
-    """The tensors of a published file for an architecture, under torchvision's names.
+    """The tensors of a published file for an architecture, under the network's own names.
 
+    size: the side of pictures in pixels that the network is built for; None: its own.
     Keras's files name layers otherwise (see `keras_weights`); everything else is a checkpoint (see
     `checkpoints`). `allow_new` is what may be missing, and `key` names the source in messages.
     """
-    network = Backbone(architecture, skip_init=True)
+    network = Backbone(architecture, size=size, skip_init=True)
     own = network.tensors()
     with _about(key):
         if keras_files.is_keras(path):
@@ -197,7 +231,11 @@ def _fetch(
                 settings.backbone.architecture, settings.weights.torchvision
             )
         urls, digest = [url], digest or beginning
-    name = PurePosixPath(urlsplit(urls[0]).path).name
+    name = PurePosixPath(urlsplit(urls[0]).path).name if urls else ""
+    if settings.weights.timm is not None:
+        with _about(key):
+            listed = timm_weights.published(settings.backbone.architecture, settings.weights.timm)
+        urls, name = [listed.url], listed.name
     path = destination.with_name(f"{destination.stem}.{name}")
     fetched = mirrors.fetch(
         list(urls),

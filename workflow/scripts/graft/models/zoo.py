@@ -55,7 +55,7 @@ def traced(architecture: str, size: int | None = None) -> Traced:
     if not is_listed(architecture):
         made, native = _torchvision(architecture), native_size(architecture)
         network = Traced(made, architecture, size or native)
-        network.end_before_classifier()
+        network.drop_classifier()
         return network
     with torch.device("meta"):
         try:
@@ -115,11 +115,8 @@ def _timm(architecture: str, size: int | None) -> Traced:
             else f"timm has no weights of {model}. Name it {TIMM}{model}."
         )
     config = timm.models.get_pretrained_cfg(name)
-    options: dict[str, Any] = {}
-    if size is not None and config is not None and config.fixed_input_size:
-        options["img_size"] = size
     try:
-        network = timm.create_model(name, num_classes=0, **options)
+        network = timm.create_model(name, num_classes=0, **timm_options(architecture, size))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise GraftError(
             f"{architecture} cannot be built for pictures of {size} pixels ({error}). Set the "
@@ -128,6 +125,16 @@ def _timm(architecture: str, size: int | None) -> Traced:
     leaves = [*get_notrace_modules(), BatchNormAct2d, DropPath]
     side = size or (DEFAULT_SIZE if config is None else config.input_size[1])
     return Traced(network, architecture, side, leaves, get_notrace_functions())
+
+
+def timm_options(architecture: str, size: int | None) -> dict[str, Any]:
+    """What a network of timm's is built with, for pictures of a size in pixels."""
+    config = timm.models.get_pretrained_cfg(architecture.removeprefix(TIMM))
+    # Dropout before the classifier is the head's; as a function it would not follow the mode.
+    options: dict[str, Any] = {"drop_rate": 0.0}
+    if size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = size
+    return options
 
 
 @NETWORKS.register("vgg_mini")

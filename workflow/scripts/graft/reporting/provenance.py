@@ -109,6 +109,11 @@ def checkpoints(records: Iterable[Record]) -> list[tuple[str, str, str, list[str
         if record["seal"]["stage"] == "weights":
             keys, prefix = " > ".join(record.get("unwrapped", ())), record.get("stripped", "")
             notes = list(record.get("notes", ()))
+            if proof := record.get("certificate"):
+                notes.append(
+                    f"Both halves of the network equal the whole at {len(proof['cuts'])} cuts, in "
+                    f"evaluation and training, for pictures of {proof['size']} pixels."
+                )
             if keys or prefix or notes:
                 rows.append((wildcard(record, "source"), keys, prefix, notes))
     return rows
