@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean
+.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -81,6 +81,15 @@ bench: $(READY)
 ## bench-faces: face detectors on FDDB and LFW, from the kit in ../shared (docs/faces.md)
 bench-faces: $(READY)
 	@$(BIN)/python benchmarks/faces.py
+
+## cuts: where a network can be cut, ARCHITECTURE=timm/convnext_tiny.fb_in1k, perhaps SIZE=224
+cuts: $(READY)
+	@$(BIN)/python workflow/scripts/cuts.py $(ARCHITECTURE) $(if $(SIZE),--size $(SIZE))
+
+## certify: that every classifier of torchvision and timm equals its two halves; hours.
+##          MODELS="resnet18 timm/vit_tiny_patch16_224" for some
+certify: $(READY)
+	@$(BIN)/python benchmarks/certify.py $(MODELS)
 
 ## verify: every artefact against its seal, every figure against predictions.csv
 verify: $(READY)
