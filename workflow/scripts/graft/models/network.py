@@ -207,7 +207,8 @@ class Network(nn.Module):
     def load_head(self, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
         """Copy `head.*` tensors in; GraftError if the heads differ."""
         own = self._head_tensors()
-        given = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
+        backbone = self.backbone.tensors()
+        given = {n: t for n, t in tensors.items() if n.startswith("head.") and n not in backbone}
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
             raise GraftError(
                 f"train.head: the head of {origin} has other layers than this one. Give both "
