@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 import timm  # noqa: E402
 import torch  # noqa: E402
 
+from graft.config.architectures import TIMM  # noqa: E402
 from graft.core.errors import GraftError  # noqa: E402
 from graft.models import zoo  # noqa: E402
 from graft.models.backbones import Backbone  # noqa: E402
 from graft.models.certificate import certify  # noqa: E402
-from graft.models.describe import transform_of  # noqa: E402
+from graft.models.inputs import DEFAULT_SIZE, transform_of  # noqa: E402
 
 SIZE = 96
 
@@ -31,7 +32,7 @@ def certified(architecture: str) -> str:
     try:
         proof = certify(Backbone(architecture, size=SIZE), SIZE)
     except (RuntimeError, AssertionError, ValueError, GraftError):
-        proof = certify(Backbone(architecture, size=own), int(own or zoo.DEFAULT_SIZE))
+        proof = certify(Backbone(architecture, size=own), int(own or DEFAULT_SIZE))
     return f"{len(proof.cuts)} cuts at {proof.size} pixels"
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     asked = sys.argv[1:]
     names = asked or [
         *zoo.torchvision_classifiers(),
-        *(f"{zoo.TIMM}{name}" for name in timm.list_models()),
+        *(f"{TIMM}{name}" for name in timm.list_models()),
     ]
     refused = 0
     for name in names:

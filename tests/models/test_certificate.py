@@ -120,7 +120,7 @@ def unpruned(backbone, cut):
 
 @pytest.mark.parametrize(
     ("halves", "problem"),
-    [(skipping, "output in evaluation"), (unpruned, "the halves share some")],
+    [(skipping, "the output in evaluation"), (unpruned, "its two halves share modules")],
 )
 def test_wrong_halves_are_refused(halves, problem):
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ def test_wrong_halves_are_refused(halves, problem):
     for layer in backbone.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_()
-    with pytest.raises(GraftError, match=f"vgg_mini cannot be cut at block2: the .*{problem}"):
+    with pytest.raises(GraftError, match=f"vgg_mini cannot be cut at block2: {problem}"):
         certify(backbone, 32, ["block2"], halves)
 
 

@@ -10,7 +10,7 @@ import sys
 
 from graft.core.errors import GraftError
 from graft.models.backbones import Backbone
-from graft.models.describe import transform_of
+from graft.models.inputs import transform_of
 from graft.models.network import split
 
 

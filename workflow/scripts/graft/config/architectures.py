@@ -13,6 +13,8 @@ from typing import NamedTuple
 from graft.config.networks import described
 
 STACK = "stack"
+TIMM = "timm/"
+"""How the names of timm's networks begin."""
 
 
 class Named(NamedTuple):

@@ -161,7 +161,7 @@ def _check_source(config: Config, key: str, source: Source) -> None:
             f"{key}.weights",
             "needs exactly one of url, file, torchvision, timm, experiment, random, stack.",
         )
-    if weights.timm is not None and not source.architecture.startswith("timm/"):
+    if weights.timm is not None and not source.architecture.startswith(architectures.TIMM):
         raise error(
             f"{key}.weights.timm",
             f"goes with an architecture of timm's, and {source.architecture} is none. Name it "

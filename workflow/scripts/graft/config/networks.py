@@ -23,15 +23,13 @@ class Described(NamedTuple):
     """A network.
 
     blocks: the names of its blocks. cuts: by the name of each module that it can be cut behind,
-    the name of the cut. after_weights: the cuts behind which there are no weights. shapes: of the
-    activations of a picture at each cut, for pictures of `transform["size"]` pixels. transform:
-    the input that its weights were trained with, as keys of a source's `transform`.
+    the name of the cut. after_weights: the cuts behind which there are no weights. transform: the
+    input that its weights were trained with, as keys of a source's `transform`.
     """
 
     blocks: list[str]
     cuts: dict[str, str]
     after_weights: list[str]
-    shapes: dict[str, list[int]]
     transform: dict[str, int | float | str | list[float]]
 
 
@@ -41,9 +39,9 @@ def described(architecture: str, weights: str | None = None) -> Described:
 
     Raises GraftError if there is no such network, or if it cannot be cut.
     """
-    code = [SCRIPTS / "graft" / "models" / f"{name}.py" for name in ("cuts", "zoo", "describe")]
     lock = SCRIPTS.parents[1] / "envs" / "graft.lock"
-    versions = [path.read_text(encoding="utf-8") for path in (*code, lock)]
+    read = (*sorted((SCRIPTS / "graft" / "models").glob("*.py")), lock)
+    versions = [path.read_text(encoding="utf-8") for path in read]
     kept = MEMORY / f"{digest([architecture, weights, versions])}.json"
     if kept.is_file():
         return Described(**json.loads(kept.read_text(encoding="utf-8")))

@@ -1,19 +1,8 @@
 """The types that the config's keys have, and the base class of all settings."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import CoreSchema, core_schema
-
-
-class Choice:
-    """One of several texts that are listed elsewhere: `Annotated[str, Choice(*BLOCKS)]`."""
-
-    def __init__(self, *values: str):
-        self.values = values
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        return core_schema.literal_schema(list(self.values))
 
 
 class Entry:

@@ -13,7 +13,7 @@ from torch import fx, nn
 from graft.config.architectures import IMAGE, NAMED, POOLED, POOLS, STACK
 from graft.config.stages import BackboneSettings
 from graft.core.errors import GraftError, nearest
-from graft.models import blocks, transforms, zoo
+from graft.models import blocks, inputs, transforms, zoo
 from graft.models.blocks import Block
 from graft.models.cuts import Traced
 
@@ -39,14 +39,14 @@ class Backbone(nn.Module):
         skip_init: bool = False,
     ):
         super().__init__()
-        self.architecture, self.size = architecture, size
+        self.architecture = architecture
         if architecture == STACK:
             stack = Experts(experts or {})
-            self.traced = Traced(stack, STACK, size or zoo.DEFAULT_SIZE, [SideBySide])
+            self.traced = Traced(stack, STACK, size or inputs.DEFAULT_SIZE, [SideBySide])
         else:
             self.traced = zoo.traced(architecture, size)
         self.body = self.traced.before(self.traced.output)
-        if zoo.is_listed(architecture) and architecture != STACK:
+        if architecture in NAMED and architecture != STACK:
             self._give_memory()
         self.ends = self._ends()
         """The last operation of each block, by its name, in order."""
@@ -71,7 +71,7 @@ class Backbone(nn.Module):
         if self.architecture == STACK:
             members = (m for m in self.modules() if isinstance(m, Backbone) and m is not self)
             return [part for member in members for part in member._listed()]
-        return [self] if zoo.is_listed(self.architecture) else []
+        return [self] if self.architecture in NAMED else []
 
     def _ends(self) -> dict[str, fx.Node]:
         if self.architecture in NAMED:

@@ -83,7 +83,10 @@ def _check_apart(backbone: Backbone, cut: str, before: nn.Module, after: nn.Modu
     )
     tensors = {id(t) for t in (*before.parameters(), *before.buffers())}
     if shared or tensors.intersection(map(id, (*after.parameters(), *after.buffers()))):
-        raise _unequal(backbone, cut, "set of modules: the halves share some,")
+        raise GraftError(
+            f"{backbone.architecture} cannot be cut at {cut}: its two halves share modules or "
+            "tensors. Choose another cut, or another architecture."
+        )
 
 
 def _has_state(module: nn.Module) -> bool:

@@ -153,6 +153,11 @@ class Network(nn.Module):
         self.head = head_layers(head, self._width(head.pool, input_size), classes)
         if not skip_init:
             self.backbone.initialise()
+        if taken := self.backbone.tensors().keys() & self._head_tensors().keys():
+            raise GraftError(
+                f"{backbone.architecture} has tensors with the names of the head's, such as "
+                f"{min(taken)}. Choose another architecture."
+            )
         # Not registered as children: they share the backbone's modules.
         before, after = split(self.backbone, cut, head.pool)
         object.__setattr__(self, "prefix", before)

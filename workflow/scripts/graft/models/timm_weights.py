@@ -11,8 +11,9 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from graft.config.architectures import TIMM
 from graft.core.errors import GraftError
-from graft.models import torch_files, zoo
+from graft.models import inputs, torch_files, zoo
 
 HUB = "https://huggingface.co/{repository}/resolve/{revision}/{file}"
 
@@ -30,8 +31,8 @@ def published(architecture: str, revision: str) -> Published:
 
     Raises GraftError if timm names none on the Hub.
     """
-    name = architecture.removeprefix(zoo.TIMM)
-    config = timm.models.get_pretrained_cfg(name)
+    name = architecture.removeprefix(TIMM)
+    config = inputs.timm_config(architecture)
     if config is None or not config.hf_hub_id or config.custom_load:
         raise GraftError(
             f"weights.timm: timm names no weights of {name} in a file of the Hub that can be read. "
@@ -50,7 +51,7 @@ def read(path: Path, architecture: str, size: int | None) -> dict[str, torch.Ten
     position embeddings to it.
     """
     loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch_files.load(path)
-    name = architecture.removeprefix(zoo.TIMM)
+    name = architecture.removeprefix(TIMM)
     options: dict[str, Any] = {"num_classes": 0, **zoo.timm_options(architecture, size)}
     filled: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": loaded}}
     states = []

@@ -18,27 +18,16 @@ from torch import nn
 from torchvision import models
 from torchvision.models.vgg import cfgs, make_layers
 
-from graft.config.architectures import NAMED, PUBLISHED_AS
+from graft.config.architectures import NAMED, PUBLISHED_AS, TIMM
 from graft.core.errors import GraftError, nearest
 from graft.core.registry import Registry
+from graft.models import inputs
 from graft.models.cuts import Traced
 
 NETWORKS: Registry[Callable[[], nn.Module]] = Registry("graft.models.zoo")
 """Functions that build a network with any weights, by the name of the architecture."""
 
-TIMM = "timm/"
-"""How the names of timm's networks begin."""
-
-DEFAULT_SIZE = 224
-"""The side of pictures in pixels, where a network has none of its own."""
-
 _WITHOUT_AUXILIARY = ("googlenet", "inception_v3")
-
-
-def is_listed(architecture: str) -> bool:
-    """Whether an architecture has blocks of its own names, no fixed size, and weights as
-    `backbones.initialise` draws them."""
-    return architecture in NAMED
 
 
 def traced(architecture: str, size: int | None = None) -> Traced:
@@ -52,9 +41,9 @@ def traced(architecture: str, size: int | None = None) -> Traced:
     """
     if architecture.startswith(TIMM):
         return _timm(architecture, size)
-    if not is_listed(architecture):
-        made, native = _torchvision(architecture), native_size(architecture)
-        network = Traced(made, architecture, size or native)
+    if architecture not in NAMED:
+        made = _torchvision(architecture)
+        network = Traced(made, architecture, size or _size_of(architecture))
         network.drop_classifier()
         return network
     with torch.device("meta"):
@@ -62,7 +51,7 @@ def traced(architecture: str, size: int | None = None) -> Traced:
             made = NETWORKS[architecture]()
         except KeyError:
             made = _torchvision(PUBLISHED_AS.get(architecture, architecture))
-    network = Traced(made, architecture, size or DEFAULT_SIZE)
+    network = Traced(made, architecture, size or inputs.DEFAULT_SIZE)
     if NAMED[architecture].blocks:
         network.end_at(network.end_of(list(NAMED[architecture].blocks.values())[-1]))
     return network
@@ -72,7 +61,7 @@ def classifier_of(architecture: str) -> tuple[str, ...]:
     """How the names of the classifier's tensors begin that timm leaves out of a network."""
     if not architecture.startswith(TIMM):
         return ()
-    config = timm.models.get_pretrained_cfg(architecture.removeprefix(TIMM))
+    config = inputs.timm_config(architecture)
     names = () if config is None else config.classifier or ()
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
 
@@ -80,13 +69,6 @@ def classifier_of(architecture: str) -> tuple[str, ...]:
 def torchvision_classifiers() -> list[str]:
     """The names of torchvision's classifiers of pictures."""
     return models.list_models(module=models)
-
-
-def native_size(architecture: str) -> int:
-    """The side in pixels that torchvision's weights of a network were trained with."""
-    weights = models.get_model_weights(architecture)
-    default = max(weights, key=lambda w: w.name == "DEFAULT", default=None)
-    return DEFAULT_SIZE if default is None else default.transforms().crop_size[0]
 
 
 def _torchvision(architecture: str) -> nn.Module:
@@ -104,17 +86,6 @@ def _torchvision(architecture: str) -> nn.Module:
 
 def _timm(architecture: str, size: int | None) -> Traced:
     name = architecture.removeprefix(TIMM)
-    model, _, tag = name.partition(".")
-    if not timm.is_model(model):
-        raise GraftError(f"timm has no model {model!r}. {nearest(model, timm.list_models())}")
-    tags = [listed.partition(".")[2] for listed in timm.list_pretrained(f"{model}.*")]
-    if tag and tag not in tags:
-        raise GraftError(
-            f"timm has no weights {tag!r} of {model}. {nearest(tag, tags)}"
-            if tags
-            else f"timm has no weights of {model}. Name it {TIMM}{model}."
-        )
-    config = timm.models.get_pretrained_cfg(name)
     try:
         network = timm.create_model(name, num_classes=0, **timm_options(architecture, size))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
@@ -123,13 +94,17 @@ def _timm(architecture: str, size: int | None) -> Traced:
             "source's transform.size to a multiple of its patches."
         ) from None
     leaves = [*get_notrace_modules(), BatchNormAct2d, DropPath]
-    side = size or (DEFAULT_SIZE if config is None else config.input_size[1])
+    side = size or _size_of(architecture)
     return Traced(network, architecture, side, leaves, get_notrace_functions())
+
+
+def _size_of(architecture: str) -> int:
+    return int(inputs.transform_of(architecture)["size"])
 
 
 def timm_options(architecture: str, size: int | None) -> dict[str, Any]:
     """What a network of timm's is built with, for pictures of a size in pixels."""
-    config = timm.models.get_pretrained_cfg(architecture.removeprefix(TIMM))
+    config = inputs.timm_config(architecture)
     # Dropout before the classifier is the head's; as a function it would not follow the mode.
     options: dict[str, Any] = {"drop_rate": 0.0}
     if size is not None and config is not None and config.fixed_input_size:
