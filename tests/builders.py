@@ -30,13 +30,22 @@ CLASSES = ["a <b>", 'say "yes"', "ü"]
 HEAD = {"standardize": True, "pool": "avgpool", "hidden": [8], "activation": "relu", "dropout": 0.5}
 
 
-def save_model(path, *, crop="whole", cut="image", size=32, transform=None, **preparation):
+def save_model(
+    path,
+    *,
+    architecture="vgg_mini",
+    crop="whole",
+    cut="image",
+    size=32,
+    transform=None,
+    **preparation,
+):
     """A small network with random weights, no class of which is always the likeliest; returns
     its description."""
     detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4}
     detection = {"detector": detector, "device": "cpu", "reproducible": "portable"}
     description = {
-        "architecture": "vgg_mini",
+        "architecture": architecture,
         "cut": cut,
         "mode": "from_scratch",
         "head": HEAD,

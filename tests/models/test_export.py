@@ -67,6 +67,20 @@ def test_channels_scale_and_a_cut_within_are_part_of_the_graph(tmp_path):
     check_against_pytorch(model, graph, report)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "cut"),
+    [
+        ("timm/convnext_atto", "stages.2"),
+        ("timm/vit_small_patch16_dinov3", "blocks.5"),  # whose positions are a constant
+    ],
+)
+def test_networks_of_the_zoos_are_exported_and_read_again(tmp_path, architecture, cut):
+    transform = {"size": 32, "interpolation": "bicubic"}
+    options = {"architecture": architecture, "cut": cut, "transform": transform}
+    model, graph, report, _ = exported(tmp_path, **options)
+    check_against_pytorch(model, graph, report)
+
+
 def test_grey_pictures_are_given_three_times_and_a_resize_is_reported(tmp_path):
     options = {"grayscale": True, "transform": {"size": 32}, "image_size": 48}
     model, graph, report, _ = exported(tmp_path, cut="avgpool", **options)
