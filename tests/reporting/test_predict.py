@@ -96,6 +96,8 @@ def test_a_file_with_another_description_is_no_model(tmp_path, description):
         ("image", {"equalize": True}),
         ("block3", {"image_size": 48}),
         ("avgpool", {}),
+        ("stages.2", {"architecture": "timm/convnext_atto", "image_size": 48}),
+        ("blocks.5", {"architecture": "timm/vit_tiny_patch16_224"}),
     ],
 )
 def test_a_picture_is_predicted_as_the_same_one_in_a_pack(tmp_path, run, cut, preparation):
