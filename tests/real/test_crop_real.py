@@ -54,7 +54,7 @@ def test_every_photograph_of_lfw_has_a_face(lfw, extracted):
     assert counted == {"rows": len(lfw[0]), "kept": len(lfw[0]), "dropped": {}}
 
 
-def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted):
+def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extracted, request):
     with hdf5.open(extracted[0], "crop") as file:
         crops = hdf5.memmap(file["images"], "crop")
     found = MTCNN("cpu").detect(list(crops))
@@ -64,7 +64,9 @@ def test_found_again_in_their_crops_the_faces_are_upright_and_of_one_size(extrac
     )
     eyes = landmarks[:, 1] - landmarks[:, 0]
     tilt = np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))
-    assert np.quantile(abs(tilt), 0.95) < 7
+    # YuNet's landmarks are less exact (docs/faces.md).
+    most = {"mtcnn": 6, "yunet": 7}[request.node.callspec.params["extracted"]]
+    assert np.quantile(abs(tilt), 0.95) < most
     middle = landmarks.mean(axis=1) - target.mean(axis=0)
     assert np.quantile(abs(middle), 0.95) < 0.03 * 160
     spread = np.linalg.norm(landmarks - landmarks.mean(axis=1, keepdims=True), axis=(1, 2))
