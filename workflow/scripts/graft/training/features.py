@@ -20,6 +20,7 @@ from graft.images.packs import Pack, open_parts
 from graft.images.patch_rows import PatchRows, copy_arrays
 from graft.models import dense
 from graft.models.backbones import Backbone
+from graft.models.inference import Prepared, prepared
 from graft.models.model_file import load_source
 from graft.models.network import split, too_small
 from graft.models.transforms import to_input
@@ -48,6 +49,7 @@ def extract_patches(
     rows = PatchRows(pictures)
     side = rows.side
     prefix, settings = prefix_of(source, cut, device, side)
+    network = prepared(prefix, device=device, precision=precision)
     transform = settings.transform
     if is_dense and cut != "avgpool":
         raise GraftError(
@@ -58,9 +60,9 @@ def extract_patches(
     def computed(start: int, end: int) -> torch.Tensor:
         batch = torch.from_numpy(rows.read(np.arange(start, end)))
         both = [batch, batch.flip(2)][:views]
-        return torch.stack([run(prefix, transform, view, device, precision) for view in both], 1)
+        return torch.stack([run(network, transform, view, device) for view in both], 1)
 
-    shape = _shape(prefix, settings, side, device, precision)
+    shape = _shape(network, settings, side, device)
     maps = prefix[:-1]  # without the pooling
     geometry = dense.geometry(maps, transform.size or side) if is_dense else None
     with hdf5.create(destination, recipe) as file:
@@ -145,12 +147,12 @@ def prefix_of(
 
 
 def _shape(
-    prefix: nn.Sequential, settings: BackboneSettings, side: int, device: str, precision: str
+    network: Prepared, settings: BackboneSettings, side: int, device: str
 ) -> tuple[int, ...]:
     """The shape of a picture's activations, with a black one: a part may be empty."""
     try:
         black = torch.zeros((1, side, side, 3), dtype=torch.uint8)
-        return tuple(run(prefix, settings.transform, black, device, precision).shape[1:])
+        return tuple(run(network, settings.transform, black, device).shape[1:])
     except RuntimeError:  # a pooling has nothing left to pool
         raise too_small(settings.architecture, settings.transform.size or side) from None
 
@@ -183,19 +185,19 @@ def extract(
     sample_ids are copied. Raises GraftError if an activation does not fit into float16.
     """
     images = Pack(pack)
-    prefix, settings = prefix_of(source, cut, device, images.array.shape[1])
+    side = images.array.shape[1]
+    prefix, settings = prefix_of(source, cut, device, side)
+    network = prepared(prefix, device=device, precision=precision)
     transform = settings.transform
     views = 2 if flip else 1
     with hdf5.create(destination, recipe) as file:
-        shape = _shape(prefix, settings, images.array.shape[1], device, precision)
+        shape = _shape(network, settings, side, device)
         features = hdf5.contiguous(file, "features", (len(images), views, *shape), np.float16)
         for start in tqdm(range(0, len(images), batch_size), desc=f"{cut} features"):
             indices = np.arange(start, min(start + batch_size, len(images)))
             batch = torch.from_numpy(images.read(indices))
             both = [batch, batch.flip(2)][:views]
-            activations = torch.stack(
-                [run(prefix, transform, view, device, precision) for view in both], 1
-            )
+            activations = torch.stack([run(network, transform, view, device) for view in both], 1)
             features[start : start + len(batch)] = _checked(activations, pack, cut).numpy()
         images.copy_labels(file)
     return {"rows": len(images), "views": views, "shape": list(shape)}
@@ -203,12 +205,7 @@ def extract(
 
 @torch.inference_mode()
 def run(
-    module: torch.nn.Module,
-    transform: Transform,
-    pictures: torch.Tensor,
-    device: str,
-    precision: str,
+    network: Prepared, transform: Transform, pictures: torch.Tensor, device: str
 ) -> torch.Tensor:
-    """uint8 pictures (n, h, w, c) through a module, as float16 on the CPU."""
-    with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-        return module(to_input(pictures.to(device), transform)).to("cpu", torch.float16)
+    """uint8 pictures (n, h, w, c) through a prepared network, as float16 on the CPU."""
+    return network(to_input(pictures.to(device), transform)).to("cpu", torch.float16)
