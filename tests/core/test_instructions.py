@@ -1,10 +1,12 @@
 """Instruction sets: what the libraries use with the variables that the workflow sets."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 from graft.core import devices, instructions
 from graft.core.instructions import Cpu
@@ -103,3 +105,28 @@ def test_a_kind_of_cpu_has_its_family_and_model_numbers(tmp_path):
     file.write_text("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nmodel\t\t: 1\n")
     assert instructions.kind(file) == "AMD EPYC (family 25, model 17)"
     assert instructions.kind(tmp_path / "none") == " (family ?, model ?)"
+
+
+KEPT = """
+import resource
+import torch
+from graft.core import devices
+devices.keep_freed_memory()
+torch.set_num_threads(1)
+for _ in range(40):
+    torch.ones(10 << 20).sum()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    torch.ones(10 << 20).sum()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_a_block_that_is_freed_is_not_cleared_again():
+    """40 MB are 10240 pages of 4 kB; of blocks that are kept, none is new."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow" / "scripts")}
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 1000

@@ -5,11 +5,13 @@ import torch
 from adapter import Job
 from graft.config import stages
 from graft.config.plan import read_cut
+from graft.core import devices
 from graft.training import features
 
 with Job(snakemake, stages.FeaturesSettings) as job:
     settings = job.settings
     torch.set_num_threads(settings.threads)
+    devices.keep_freed_memory()
     places = job.input("pack"), job.input("source"), job.outputs.features
     options = {
         "cut": read_cut(job.wildcards["cut"])[0],
