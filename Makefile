@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean
+.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -77,6 +77,10 @@ format: $(READY)
 ## bench: the measurements in benchmarks/
 bench: $(READY)
 	@$(BIN)/python benchmarks/stages.py
+
+## bench-features: the feature pass against plain loops and the bf16 matrix product (docs/performance.md)
+bench-features: $(READY)
+	@$(BIN)/python benchmarks/features.py $(ARGS)
 
 ## bench-faces: face detectors on FDDB and LFW, from the kit in ../shared (docs/faces.md)
 bench-faces: $(READY)
