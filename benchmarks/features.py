@@ -8,8 +8,9 @@ what else the machine does meets all of them. Printed are medians over the round
 second, the share of the bf16 matrix product's rate measured in the same rounds (torch.mm of
 matrices of 2048 x 2048; operations counted by torch.utils.flop_counter), and the ratio to the
 plain fp32 loop. `plain` is how torchvision's documentation runs a model in a loop, at fp32 or
-converted to bf16 in channels last. The ratio of `disk to disk` is of the whole command
-`snakemake features`, which starts two processes.
+converted to bf16 in channels last.
+
+The process keeps the memory that it frees, as the stage does; with `--free` it does not.
 """
 
 import argparse
