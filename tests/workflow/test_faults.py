@@ -359,43 +359,52 @@ AS_USER = (  # who may read all, since Python may be in a folder of root's
     os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can run jobs as other users"
 )
 def test_two_users_fill_one_store_at_once(finished):
-    """With the umasks 077 and 022; each uses what the other has made."""
+    """With the umasks 077 and 022; each begins with what the other does not make, and uses what
+    the other has made."""
+    umasks = {4001: 0o077, 4002: 0o022}
     with tempfile.TemporaryDirectory(prefix="graft-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "store").mkdir()
         (folder / "store").chmod(0o1777)
-        projects, running = [], []
-        for uid, umask in ((4001, 0o077), (4002, 0o022)):
-            project = relocked(finished.copy(folder / str(uid)))
+        projects = {}
+        for uid in umasks:
+            project = projects[uid] = relocked(finished.copy(folder / str(uid)))
             shutil.rmtree(project.results)
             project.store = folder / "store"
             for path in (project.folder, *project.folder.rglob("*")):
                 os.chown(path, uid, uid, follow_symlinks=False)
-            projects.append(project)
-            running.append(
+
+        def run(targets: dict[int, list[str]]) -> None:
+            """Both users at once."""
+            running = [
                 subprocess.Popen(
-                    [word.format(uid) for word in AS_USER] + project.command(),
+                    [word.format(uid) for word in AS_USER] + project.command(*targets[uid]),
                     cwd=project.folder,
                     env={**project.environment(), "HOME": str(project.folder), "USER": str(uid)},
-                    umask=umask,
+                    umask=umasks[uid],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
                 )
-            )
-        for process in running:
-            printed, _ = process.communicate()
-            assert process.returncode == 0, printed[-4000:]
+                for uid, project in projects.items()
+            ]
+            for process in running:
+                printed, _ = process.communicate()
+                assert process.returncode == 0, printed[-4000:]
+
+        begun = {4001: seal_of(finished, "structure"), 4002: seal_of(finished, "weights")}
+        run({uid: [str(seal)] for uid, seal in begun.items()})
+        run({uid: [] for uid in projects})
         assert list(verify.verify_store(folder / "store")) == []
-        first, second = map(contents, projects)
+        first, second = map(contents, projects.values())
         assert first == second and len(first) > 60
         entries = list(store.entries(folder / "store"))
-        assert {entry.stat().st_uid for entry in entries} == {4001, 4002}
+        assert {entry.stat().st_uid for entry in entries} == set(umasks)
         assert {entry.stat().st_mode & 0o777 for entry in entries} == {0o755}
         files = [path for entry in entries for path in entry.iterdir()]
         assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
-        for project in projects:
+        for project in projects.values():
             assert "Nothing to be done" in project.dry_run()
 
 
