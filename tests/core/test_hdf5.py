@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
@@ -39,3 +41,13 @@ def test_errors_name_the_file_and_the_stage(tmp_path):
             write(path)
         else:
             path.write_text("no HDF5")
+
+
+def test_an_array_that_the_disk_has_no_room_for_is_refused_before_it_is_computed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(hdf5.shutil, "disk_usage", lambda path: SimpleNamespace(free=1_999_999))
+    with hdf5.create(tmp_path / "x.h5", {}) as file:
+        hdf5.contiguous(file, "fits", (999_999,), np.float16)
+        with pytest.raises(GraftError, match=r"large \(1000, 1000\) takes 2 MB, and 2 MB are free"):
+            hdf5.contiguous(file, "large", (1000, 1000), np.float16)

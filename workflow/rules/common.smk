@@ -17,6 +17,7 @@ LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
 import caching
+import disk
 import ending
 from graft.config import architectures, plan, reports, stages
 from graft.config.entries import entries
@@ -552,6 +553,7 @@ if workflow.is_main_process:
 
 onstart:
     caching.check_room(STORE)
+    disk.check_features(workflow, settings, STORE)
 
 
 onsuccess:

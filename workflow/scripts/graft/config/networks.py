@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graft.core.errors import GraftError
 from graft.core.files import atomic, digest
@@ -39,19 +39,32 @@ def described(architecture: str, weights: str | None = None) -> Described:
 
     Raises GraftError if there is no such network, or if it cannot be cut.
     """
+    return Described(**_asked(architecture, *([] if weights is None else [weights])))
+
+
+@cache
+def values(backbone: str, side: int, cut: str) -> int:
+    """How many values a picture of `side` pixels has at a cut of a backbone (its settings, JSON).
+
+    Raises GraftError if there are none.
+    """
+    keys = {"backbone": json.loads(backbone), "side": side, "cut": cut}
+    return _asked(json.dumps(keys))
+
+
+def _asked(*asked: str) -> Any:
+    """What `models.describe` prints of a network, or printed before."""
     lock = SCRIPTS.parents[1] / "envs" / "graft.lock"
     read = (*sorted((SCRIPTS / "graft" / "models").glob("*.py")), lock)
     versions = [path.read_text(encoding="utf-8") for path in read]
-    kept = MEMORY / f"{digest([architecture, weights, versions])}.json"
+    kept = MEMORY / f"{digest([*asked, versions])}.json"
     if kept.is_file():
-        return Described(**json.loads(kept.read_text(encoding="utf-8")))
-    asked = [architecture] if weights is None else [architecture, weights]
+        return json.loads(kept.read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "graft.models.describe", *asked]
     done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it ended without a message"]
         raise GraftError(lines[-1])
-    found = Described(**json.loads(done.stdout))
     with atomic(kept) as temporary:
-        temporary.write_text(json.dumps(found._asdict()), encoding="utf-8")
-    return found
+        temporary.write_text(done.stdout, encoding="utf-8")
+    return json.loads(done.stdout)

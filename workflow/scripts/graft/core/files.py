@@ -54,6 +54,11 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
+def bytes_text(count: int) -> str:
+    """A number of bytes for people to read: `12.3 GB`, or MB below 1 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
+
+
 def sha256(path: str | os.PathLike) -> str:
     """Hex digest of a file's bytes, read in chunks."""
     with open(path, "rb") as file:

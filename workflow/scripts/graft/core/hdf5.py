@@ -5,15 +5,17 @@ and HDF5 is needed only for the offsets.
 """
 
 import contextlib
+import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from graft.core.errors import damaged
-from graft.core.files import JsonValue, atomic, canonical_json
+from graft.core.errors import GraftError, damaged
+from graft.core.files import JsonValue, atomic, bytes_text, canonical_json
 from graft.core.version import VERSION
 
 FORMAT = ("v110", "v110")
@@ -39,7 +41,18 @@ def create(path: str | os.PathLike, recipe: JsonValue) -> Iterator[h5py.File]:
 def contiguous(
     file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike
 ) -> h5py.Dataset:
-    """A new contiguous, uncompressed dataset, of which every element has to be written."""
+    """A new contiguous, uncompressed dataset, of which every element has to be written.
+
+    Raises GraftError if the disk has no room for it.
+    """
+    folder = Path(file.filename).parent
+    size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(folder).free
+    if size > free:
+        raise GraftError(
+            f"{folder}: {name} {tuple(shape)} takes {bytes_text(size)}, and {bytes_text(free)} are "
+            "free. Make room, then run again; features are smaller behind a later cut "
+            "(`make cuts`)."
+        )
     return file.create_dataset(name, shape, dtype, track_times=False, fill_time="never")
 
 
