@@ -36,6 +36,25 @@ def test_adamw_decays_weights_and_neither_biases_nor_normalisation():
     assert {rates[id(p)] for p in network.head.parameters()} == {0.2}
 
 
+@pytest.mark.parametrize(
+    "architecture", ["timm/vit_tiny_patch16_224", "timm/convnext_atto", "swin_t"]
+)
+def test_adamw_decays_neither_position_embeddings_nor_tokens(architecture):
+    """timm's `no_weight_decay` names them; torchvision's Swin has a table of relative positions."""
+    network = network_of(architecture, size=64)
+    settings = hyperparameters(optimizer={"name": "adamw", "weight_decay": 0.1})
+    groups = optimizers.make_optimizer(network, settings, False).param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    spared = {
+        name
+        for name, parameter in network.backbone.body.named_parameters()
+        if parameter.ndim > 1 and decays[id(parameter)] == 0
+    }
+    whole, names = network.backbone.traced.network, dict(network.backbone.body.named_parameters())
+    listed = whole.no_weight_decay() if "no_weight_decay" in dir(whole) else set()
+    assert spared == {n for n in names if n in listed or n.endswith("bias_table")}
+
+
 @pytest.mark.parametrize(("clip", "moved"), [(0.0, 5.0), (1.0, 1.0), (9.0, 5.0)])
 def test_gradients_are_scaled_down_to_the_norm_of_clip(clip, moved):
     """A gradient (3, 4) has the norm 5; SGD at a rate of 1 moves by the gradient."""

@@ -28,12 +28,16 @@ def make_optimizer(
     if scale == 0:
         network.freeze_blocks(len(blocks))
     rates = [settings.lr * scale * decay**depth for depth in reversed(range(len(blocks)))]
+    # Besides the weights of layers, networks have position embeddings and tokens of two and more
+    # dimensions; timm's `no_weight_decay` lists these.
+    weights = {id(p) for name, p in network.named_parameters() if name.endswith("weight")}
     parameters: dict[tuple[float, float], list[nn.Parameter]] = {}
     parts = [*(block.parameters() for block in blocks), network.head.parameters()]
     for part, rate in zip(parts, (*rates, settings.lr), strict=True):
         for parameter in part:
             if rate > 0:
-                key = rate, _weight_decay(parameter, spec)
+                is_decayed = parameter.ndim > 1 and id(parameter) in weights
+                key = rate, _weight_decay(spec, is_decayed)
                 parameters.setdefault(key, []).append(parameter)
     groups = [
         {"params": group, "lr": rate, "initial_lr": rate, "weight_decay": weight_decay}
@@ -50,9 +54,9 @@ def make_optimizer(
     return torch.optim.SGD(groups, momentum=spec.momentum, nesterov=spec.nesterov, fused=fused)
 
 
-def _weight_decay(parameter: nn.Parameter, spec: Optimizer) -> float:
-    """With AdamW that of biases and normalisation is 0."""
-    return 0.0 if spec.name == "adamw" and parameter.ndim <= 1 else spec.weight_decay
+def _weight_decay(spec: Optimizer, is_decayed: bool) -> float:
+    """With AdamW that of biases, normalisation, position embeddings and tokens is 0."""
+    return 0.0 if spec.name == "adamw" and not is_decayed else spec.weight_decay
 
 
 def step(optimizer: torch.optim.Optimizer, clip: float) -> None:
