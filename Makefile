@@ -13,7 +13,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features
+.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features bench-train bench-end-to-end
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -81,6 +81,14 @@ bench: $(READY)
 ## bench-features: the feature pass against plain loops and the bf16 matrix product (docs/performance.md)
 bench-features: $(READY)
 	@$(BIN)/python benchmarks/features.py $(ARGS)
+
+## bench-train: updates of whole networks against plain torch (docs/performance.md)
+bench-train: $(READY)
+	@$(BIN)/python benchmarks/training.py $(ARGS)
+
+## bench-end-to-end: a linear probe of LFW, disk to disk, against torchvision's tutorial
+bench-end-to-end: $(READY)
+	@$(BIN)/python benchmarks/end_to_end.py $(ARGS)
 
 ## bench-faces: face detectors on FDDB and LFW, from the kit in ../shared (docs/faces.md)
 bench-faces: $(READY)
