@@ -123,6 +123,16 @@ def plant(folder, files):
     return folder
 
 
+def write_pairs(path, pairs):
+    """A tar of (name, bytes) pairs, in which a name may come again."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in pairs:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
 def make_tar(path, files, folders=(), *, format=tarfile.GNU_FORMAT):
     """A tar of folders and then files (name -> bytes)."""
     with tarfile.open(path, "w", format=format) as tar:
@@ -151,6 +161,26 @@ def make_zip(path, files, **changes):
             info.compress_type = zipfile.ZIP_DEFLATED
             for key, value in (changes if index == 1 else {}).items():
                 setattr(info, key, value)
+            out.writestr(info, data)
+    return path
+
+
+class _RawName(zipfile.ZipInfo):
+    """A member whose name is written as bytes, without the flag for UTF-8."""
+
+    raw: bytes
+
+    def _encodeFilenameFlags(self):
+        return self.raw, self.flag_bits
+
+
+def make_raw_zip(path, files, extras=None):
+    """A zip file of (name in bytes, data) pairs, the names without the flag for UTF-8; `extras`
+    are extra fields by name."""
+    with zipfile.ZipFile(path, "w") as out:
+        for number, (raw, data) in enumerate(files):
+            info = _RawName(str(number))
+            info.raw, info.extra = raw, (extras or {}).get(raw, b"")
             out.writestr(info, data)
     return path
 
@@ -250,7 +280,9 @@ def structure(layout, archives, label, *, split=None, shards=None, **options):
     )
 
 
-def build_rows(candidates, archives, *, split=None, shards=None, limit=None, dataset="d"):
+def build_rows(
+    candidates, archives, *, split=None, shards=None, limit=None, dataset="d", multi=False
+):
     """`build` with SPLIT and one shard for each split, unless given."""
     return build(
         candidates,
@@ -259,6 +291,7 @@ def build_rows(candidates, archives, *, split=None, shards=None, limit=None, dat
         shards=datasets.Shards(**shards or {}),
         limit=datasets.Limit(**limit or {}),
         dataset=dataset,
+        multi=multi,
     )
 
 

@@ -20,7 +20,7 @@ from graft.datasets import annotations, containers, regions, table
 from graft.datasets.layouts.fer2013 import EMOTIONS
 from graft.datasets.layouts.voc2007 import CLASSES
 from graft.download.archives import Archive
-from graft.download.unpack import unpack_gzip
+from graft.download.unpack import unpack
 from graft.images import crop, pack
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2, "seed": 0}
@@ -30,7 +30,7 @@ pytestmark = needs_kit
 
 def unpacked(folder, *names):
     for name in names:
-        unpack_gzip(KIT / name, folder / raw_name(name.rpartition("/")[2]))
+        unpack(KIT / name, folder / raw_name(name.rpartition("/")[2]), "gz")
     return {path.name: path for path in sorted(folder.iterdir())}
 
 

@@ -20,7 +20,7 @@ from graft.config.plan import (
 )
 from graft.config.sources import Source
 from graft.core.errors import GraftError
-from graft.core.raw_names import raw_name
+from graft.core.raw_names import compression, raw_name, unread
 
 
 def check(config: Config) -> None:
@@ -118,10 +118,30 @@ def _check_files(key: str, dataset: Published) -> None:
         _no_user(f"{place}.url", file.url or (), _MIRROR_ADVICE)
         if (file.url is not None) + (file.render is not None) + (file.folder is not None) != 1:
             raise error(place, "needs exactly one of url (with sha256 or md5), render and folder.")
+        if kind := unread(name):
+            raise error(
+                place,
+                f"is a {kind} archive by its name, which is not unpacked. Unpack it by hand and "
+                "give its folder instead (`folder`).",
+            )
+        if file.zip_encoding is not None:
+            _check_zip_encoding(place, name, file.zip_encoding)
         if file.folder is not None:
             _check_folder(place, name, file)
         if file.render is not None:
             _check_render(f"{place}.render", file.render)
+
+
+def _check_zip_encoding(place: str, name: str, encoding: str) -> None:
+    if compression(name) != "zip":
+        raise error(place, "has zip_encoding, which is for files named .zip. Remove it.")
+    try:
+        b"a".decode(encoding)
+    except (LookupError, ValueError):
+        raise error(
+            f"{place}.zip_encoding",
+            f"is {encoding!r}, which is no code page. Give one such as cp850, cp1252 or cp932.",
+        ) from None
 
 
 def _check_folder(place: str, name: str, file: File) -> None:

@@ -50,6 +50,9 @@ class File(Settings):
     """for publishers who give no sha256; where both are given, both are checked"""
     size: Natural | None = None
     """bytes; a file of another size is refused before it is transferred"""
+    zip_encoding: Text | None = None
+    """for a `.zip`: the code page of names that are not UTF-8, such as `cp850` (western Europe),
+    `cp932` (Japan) or `gbk` (China); asked for if there are such names"""
     manual: str | None = None
     """how a person gets a file behind a login, e.g. "register at https://example.org"; shown when
     no mirror has it"""

@@ -78,6 +78,7 @@ class DownloadSettings(Stage):
     md5: str | None
     size: int | None
     render: Render | None
+    zip_encoding: str | None
     tree: str | None
     """The digest of a folder's contents (see `download.folders`)."""
 
@@ -91,6 +92,7 @@ def download(config: Config, dataset: str, file: str, tree: str | None = None) -
         md5=spec.md5,
         size=spec.size,
         render=spec.render,
+        zip_encoding=spec.zip_encoding,
         tree=tree,
     )
 

@@ -8,12 +8,16 @@ import contextlib
 import os
 import posixpath
 import tarfile
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError, damaged, fetch_again, unreadable
+from graft.download import kinds
+from graft.download.junk import junk
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
@@ -39,37 +43,61 @@ class Member(NamedTuple):
     size: int
 
 
-def members(path: str | os.PathLike, *, folders: bool = False) -> Iterator[Member]:
+def members(
+    path: str | os.PathLike, *, folders: bool = False, passed_over: Counter[str] | None = None
+) -> Iterator[Member]:
     """The regular files of an uncompressed tar in archive order, in constant memory.
 
-    Names are in normal form ("./a//b" is "a/b"). Folders that the archive lists are included on
-    request. Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, for
-    links, sparse and special files (their bytes do not lie at an offset), and for a member whose
-    name `check_name` refuses.
+    Names are in the form of `normal`. What `junk` lists is left out, and counted in `passed_over`
+    by its entry. Folders that the archive lists are included on request. A name may come more than
+    once, the last one being what tar would unpack: see `contents`.
+
+    Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, for links,
+    sparse and special files (their bytes do not lie at an offset), and for a member whose name
+    `check_name` refuses.
     """
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
                 _forget_members(tar)
-                if not info.isdir():
+                if entry := junk(normal(info.name) + "/" * info.isdir()):
+                    if passed_over is not None and not info.isdir():
+                        passed_over[entry] += 1
+                elif not info.isdir():
                     yield _member(path, info, length)
                 elif folders and posixpath.normpath(info.name) != ".":
                     yield Member(check_name(path, info.name) + "/", info.offset_data, 0)
             _check_end(path, file, tar.offset)
     except (tarfile.TarError, ValueError, OverflowError) as error:
-        raise fetch_again(path, f"not a readable uncompressed tar archive ({error})") from error
+        found = kinds.kind(path)
+        what = f" ({error})" if found in (None, "tar") else f", but {kinds.WORDS[found]}"
+        raise fetch_again(path, f"not a readable uncompressed tar archive{what}") from error
     except OSError as error:
         raise unreadable(path, error) from error
 
 
+def contents(path: str | os.PathLike, *, folders: bool = False) -> dict[str, Member]:
+    """The `members` of a tar by name: of those of one name the last, as tar unpacks them.
+
+    Takes memory for each of them.
+    """
+    return {member.name: member for member in members(path, folders=folders)}
+
+
+def normal(name: str) -> str:
+    """The form in which names are compared: "./a//b" is "a/b", and letters with marks, which macOS
+    takes apart, are put together (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name))
+
+
 def check_name(path: str | os.PathLike, name: str) -> str:
-    """The normal form of a member's name; GraftError for a name with an `objection`."""
+    """The `normal` form of a member's name; GraftError for a name with an `objection`."""
     if reason := objection(name):
         raise GraftError(
             f"{path}: the member name {name!r} {reason}. Repack the archive without it."
         )
-    return posixpath.normpath(name)
+    return normal(name)
 
 
 def objection(name: str) -> str | None:

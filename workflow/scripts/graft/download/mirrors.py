@@ -26,7 +26,8 @@ import urllib3
 from graft.core import files
 from graft.core.errors import GraftError
 from graft.core.version import VERSION
-from graft.download.partial import Expected, Partial, Unusable, is_web_page
+from graft.download.kinds import is_web_page
+from graft.download.partial import Expected, Partial, Unusable
 
 BY_HAND = "downloads"  # files that a person has downloaded are looked for here first
 CHUNK = 1 << 17  # bytes; a read returns what has arrived, so a slow mirror fills less

@@ -20,17 +20,13 @@ from pathlib import Path
 
 from graft.core import files
 from graft.core.errors import GraftError
+from graft.download.kinds import HEAD, is_web_page
 
 DIGESTS = {"sha256": "[0-9a-f]{8,64}", "md5": "[0-9a-f]{32}"}
 
 
 class Unusable(Exception):
     """A mirror that does not provide the file: the next one is tried."""
-
-
-def is_web_page(head: bytes) -> bool:
-    """Whether a file begins like HTML: a page to log in, to confirm or about an error."""
-    return head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ class Partial:
         with contextlib.ExitStack() as stack:
             try:
                 source = stack.enter_context(open(path, "rb"))
-                if is_web_page(source.read(64)):
+                if is_web_page(source.read(HEAD)):
                     raise Unusable("is a web page instead of the file")
                 source.seek(0)
                 self.expected.check(path)

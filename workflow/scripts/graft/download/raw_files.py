@@ -5,9 +5,9 @@ from pathlib import Path
 
 from graft.config.stages import DownloadSettings
 from graft.core.files import JsonValue
-from graft.core.raw_names import is_gzip, is_zip
-from graft.download import folders, mirrors
-from graft.download.unpack import unpack_gzip, unpack_zip
+from graft.core.raw_names import compression
+from graft.download import folders, kinds, mirrors
+from graft.download.unpack import unpack, unpack_zip
 
 
 def obtain(
@@ -19,14 +19,15 @@ def obtain(
     manual: str | None,
     folder: str | None,
 ) -> dict[str, JsonValue]:
-    """Bring a raw file to `destination`, unpacked if it is a gzip or a zip file.
+    """Bring a raw file to `destination`, unpacked if its name is that of a compressed file.
 
     It is packed from `folder` if that is given (see `folders`), drawn by `draw` if
     `settings.render` is given, and else fetched from `url` (see `mirrors.fetch`, also
-    for `manual`). Returns what the seal records of the file's origin.
+    for `manual`). Returns what the seal records of the file's origin. Raises what these raise, and
+    GraftError for a file that is of another kind than its name says (see `kinds`).
     """
     name, key = settings.name, settings.key
-    packed = is_gzip(name) or is_zip(name)
+    packed = compression(name)
     published = destination.with_name(name) if packed else destination
     origin: dict[str, JsonValue]
     if folder:
@@ -46,8 +47,12 @@ def obtain(
             key=key,
             manual=manual,
         )
+    kinds.check(published, name)
+    if packed == "zip":
+        unpack_zip(published, destination, encoding=settings.zip_encoding, key=key)
+    elif packed:
+        unpack(published, destination, packed)
+        kinds.check_unpacked(destination, published)
     if packed:
-        unpack = unpack_zip if is_zip(name) else unpack_gzip
-        unpack(published, destination)
         published.unlink()
     return origin
