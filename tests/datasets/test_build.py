@@ -1,5 +1,6 @@
 """From candidates to rows: limits, published splits, and what cannot be built."""
 
+import io
 import tarfile
 
 import numpy as np
@@ -8,6 +9,7 @@ from builders import build_rows, make_tar, mnist_pair
 
 from graft.core.errors import GraftError
 from graft.datasets.table import Candidate
+from graft.download.archives import Archive
 
 SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
 
@@ -84,10 +86,28 @@ def test_what_cannot_be_built_is_one_sentence(tmp_path):
     same = [Candidate(name, "000.jpg", "a", "g") for name in ("p.tar", "copy.tar")]
     with pytest.raises(GraftError, match=r"two archives of datasets\.d hold the same picture"):
         build_rows(same, archives | {"copy.tar": archives["p.tar"]})
+
+
+def test_of_two_members_of_one_name_the_last_is_used_and_counted(tmp_path, capsys):
+    rows, archives = plain(tmp_path, ["a", "b"] * 20)
+    first, _ = build_rows(rows, archives)
     with tarfile.open(archives["p.tar"], "a") as tar:
-        tar.addfile(tarfile.TarInfo("000.jpg"))
-    with pytest.raises(GraftError, match=r"p\.tar: two members are named '000\.jpg'"):
-        build_rows(rows, archives)
+        for name, data in (("000.jpg", b"older"), ("001.jpg", b"new"), ("000.jpg", b"last")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    frame, counts = build_rows(rows, archives)
+    with tarfile.open(archives["p.tar"]) as tar:
+        unpacked = {name: tar.extractfile(name).read() for name in ("000.jpg", "001.jpg")}
+    assert unpacked == {"000.jpg": b"last", "001.jpg": b"new"}
+    where = frame.set_index("member").loc[["000.jpg", "001.jpg"]]
+    with Archive(archives["p.tar"]) as archive:
+        read = [archive.read(*at) for at in zip(where["offset"], where["size"], strict=True)]
+    assert read == list(unpacked.values())
+    assert counts["kept"] == len(first) == 40
+    assert "p.tar: 3 pictures are there again under the same name, such as '000.jpg'" in (
+        capsys.readouterr().out
+    )
 
 
 def test_one_class_alone_is_refused(tmp_path):

@@ -4,13 +4,14 @@ import gzip
 import io
 import tarfile
 import tracemalloc
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from builders import make_tar
 
 from graft.core.errors import GraftError
-from graft.download.archives import Archive, check_name, members
+from graft.download.archives import Archive, check_name, contents, members
 
 FILES = {
     "root/a.jpg": b"first",
@@ -40,6 +41,24 @@ def test_directories_are_skipped_and_names_normalised(tmp_path):
         tar.addfile(folder)
         tar.addfile(tarfile.TarInfo("./root//a.jpg"))
     assert [member.name for member in members(path)] == ["root/a.jpg"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_in_one_normal_form(tmp_path, form):
+    name = unicodedata.normalize(form, "café/à é.jpg")
+    path = make_tar(tmp_path / "a.tar", {name: b"x"})
+    assert [m.name for m in members(path)] == ["café/à é.jpg"] == [check_name("x.tar", name)]
+
+
+def test_of_members_of_one_name_the_last_is_what_an_archive_holds(tmp_path):
+    again = unicodedata.normalize("NFD", "é.jpg")
+    path = make_tar(
+        tmp_path / "a.tar", {"b.jpg": b"old", "./b.jpg": b"new", "é.jpg": b"1", again: b"2"}
+    )
+    held = contents(path)
+    with Archive(path) as archive:
+        read = {name: archive.read(offset, size) for name, offset, size in held.values()}
+    assert read == {"b.jpg": b"new", "é.jpg": b"2"}
 
 
 def test_an_archive_without_files_has_no_members(tmp_path):

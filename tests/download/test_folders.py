@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def test_a_picture_is_read_once_unless_it_changes(tmp_path, monkeypatch):
     os.utime(folder / "cat/1.png", (5, 5))
     folders.digest(folder, key=KEY, memory=notes)
     assert [Path(path).name for path in read[len(FILES) :]] == ["1.png"]
+
+
+def test_two_files_whose_names_differ_in_their_normal_form_only_are_refused(tmp_path):
+    names = [unicodedata.normalize(form, "cat/é.png") for form in ("NFC", "NFD")]
+    folder = plant(tmp_path / "photos", FILES | dict.fromkeys(names, b"x"))
+    with pytest.raises(GraftError, match=r"holds 'cat/é\.png' twice: .* Rename one\."):
+        folders.digest(folder, key=KEY)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from graft.datasets.splits import (
 )
 from graft.datasets.table import TYPES, Candidate, sample_id, sample_name
 from graft.download.archives import Archive
+from graft.download.junk import passed_over
 
 
 class Counts(TypedDict):
@@ -167,21 +168,30 @@ def _located(
 
 
 def _read(archive: str, path: str | os.PathLike, pictures: dict[str, _Picture | None]) -> None:
-    """Set the pictures of an archive by their members' names."""
+    """Set the pictures of an archive by their members' names, of one name the last as tar does.
+
+    Prints how many files were passed over (see `junk`) and how many came again.
+    """
+    left_out, again = Counter[str](), Counter[str]()
     with Archive(path) as file:
         decode = containers.decoder(path)
-        for name, offset, size in containers.members(path):
+        for name, offset, size in containers.members(path, passed_over=left_out):
             if name not in pictures:
                 continue
             if pictures[name] is not None:
-                raise GraftError(
-                    f"{path}: two members are named {name!r}. Repack the archive with one of them."
-                )
+                again[name] += 1
             data = file.read(offset, size)
             pixels = decode(data) if decode else None
             content = hashlib.sha256(data if pixels is None else pixels.tobytes()).digest()
             identity = sample_id(sample_name(archive, name), data)
             pictures[name] = _Picture(identity, offset, size, content)
+    if left_out:
+        print(f"{path}: {passed_over(left_out)}")
+    if again:
+        print(
+            f"{path}: {again.total()} pictures are there again under the same name, such as "
+            f"{next(iter(again))!r}. Of each the last one is used, as tar does."
+        )
 
 
 def _kept(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ hold the pixels themselves.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,8 +16,11 @@ from graft.download import archives
 from graft.download.archives import Member
 
 
-def members(path: str | os.PathLike) -> Iterator[Member]:
-    """A container's pictures in their order, in flat memory.
+def members(
+    path: str | os.PathLike, *, passed_over: Counter[str] | None = None
+) -> Iterator[Member]:
+    """A container's pictures in their order, in flat memory; `passed_over` as in
+    `archives.members`.
 
     Raises GraftError, at the latest where the iteration ends, for a container that is not whole.
     """
@@ -24,7 +28,7 @@ def members(path: str | os.PathLike) -> Iterator[Member]:
         return idx.members(path)
     if pixel_tables.is_table(path):
         return pixel_tables.members(path)
-    return archives.members(path)
+    return archives.members(path, passed_over=passed_over)
 
 
 def is_numbered(path: str | os.PathLike) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graft.core.errors import GraftError
 from graft.download.archives import is_picture
+from graft.download.junk import junk
 
 NAME = "my_photos"
 SPLIT = {"train": 0.5, "val": 0.2, "test": 0.3}
@@ -40,10 +41,10 @@ def count(folder: Path) -> Counter[str]:
         )
     classes: Counter[str] = Counter()
     for place, below, files in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        below[:] = sorted(name for name in below if not (name.startswith(".") or junk(f"{name}/")))
         parts = Path(place).relative_to(folder).parts
         if parts:
-            shown = (name for name in files if not name.startswith("."))
+            shown = (name for name in files if not (name.startswith(".") or junk(name)))
             classes[parts[0]] += sum(map(is_picture, shown))
     classes = +classes
     if len(classes) < 2:

@@ -1,21 +1,23 @@
 """A user's folder of pictures: its digest, and its contents as one uncompressed tar.
 
 The tar holds the folder's pictures, its `.csv` tables and its folders, empty ones included; hidden
-files and all others are left out. It holds no times, owners or modes: equal folders give equal
-bytes.
+files, what `junk` lists and all others are left out. It holds no times, owners or modes: equal
+folders give equal bytes.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError
-from graft.download.archives import add, is_picture, new_tar, objection
+from graft.download.archives import add, is_picture, new_tar, normal, objection
+from graft.download.junk import junk, passed_over
 
 Memory = dict[str, list]
 """[size, mtime, ctime, sha256] of files, by name; times in nanoseconds."""
@@ -37,12 +39,20 @@ def digest(folder: str | os.PathLike, *, key: str, memory: Path | None = None) -
     key: where the config has `folder`, for messages.
 
     Raises GraftError for a folder that is missing, cannot be read or holds no picture, for a link
-    that leads out of it or back to a folder that it lies in, and for a name that
-    `archives.objection` objects to.
+    that leads out of it or back to a folder that it lies in, for a name that `archives.objection`
+    objects to, and for two files whose names are equal in the form of `archives.normal`.
     """
     known, current, whole = _recall(memory), Memory(), hashlib.sha256()
+    names: set[str] = set()
     with _readable(folder, key):
         for entry in _walk(folder, key):
+            if normal(entry.name) in names:
+                raise GraftError(
+                    f"config: {key} holds {entry.name!r} twice: the names differ only in how their "
+                    "letters with marks are written. Rename one."
+                )
+            if not entry.name.endswith("/"):  # folders of one name become one
+                names.add(normal(entry.name))
             whole.update(entry.name.encode() + b"\0")
             if not entry.name.endswith("/"):
                 status = entry.status
@@ -67,17 +77,18 @@ def pack(
 
     tree: its `digest`, which is computed only for data sets that are needed.
 
-    Returns the number of `pictures` and of `tables`. Raises GraftError as `digest` does, and if the
-    folder has changed since then.
+    Returns the number of `pictures` and of `tables`, and prints what was passed over of hidden
+    files and of `junk`. Raises GraftError as `digest` does, and if the folder has changed since
+    then.
     """
     if tree is None:
         raise GraftError(
             f"config: {key} is packed only if an experiment needs it, and none does. Add one to "
             "`run`."
         )
-    whole, names = hashlib.sha256(), []
+    whole, names, left_out = hashlib.sha256(), [], Counter[str]()
     with _readable(folder, key), new_tar(destination) as tar:
-        for entry in _walk(folder, key):
+        for entry in _walk(folder, key, left_out):
             whole.update(entry.name.encode() + b"\0")
             if entry.name.endswith("/"):
                 add(tar, entry.name)
@@ -89,6 +100,8 @@ def pack(
             names.append(entry.name)
         if whole.hexdigest() != tree:
             raise _changed(folder, key)
+    if left_out:
+        print(f"{key}: {passed_over(left_out)}")
     pictures = sum(map(is_picture, names))
     return {"pictures": pictures, "tables": len(names) - pictures}
 
@@ -115,24 +128,34 @@ class _Hashed:
         return data
 
 
-def _walk(folder: str | os.PathLike, key: str) -> Iterator[_Entry]:
-    """The folders and files by name, a folder before what it holds."""
+def _walk(
+    folder: str | os.PathLike, key: str, left_out: Counter[str] | None = None
+) -> Iterator[_Entry]:
+    """The folders and files by name, a folder before what it holds; the others that are hidden, or
+    `junk`, are counted in `left_out`."""
     root = os.path.realpath(os.path.expanduser(folder))
     if not os.path.isdir(root):
         raise GraftError(
             f"config: {key} is {str(folder)!r}, where there is no folder. Correct the path (a "
             "relative one starts from the working directory)."
         )
-    yield from _walk_below(root, "", (root,), key)
+    yield from _walk_below(root, "", (root,), key, left_out)
 
 
-def _walk_below(folder: str, prefix: str, above: tuple[str, ...], key: str) -> Iterator[_Entry]:
+def _walk_below(
+    folder: str, prefix: str, above: tuple[str, ...], key: str, left_out: Counter[str] | None
+) -> Iterator[_Entry]:
     """above: the folders from the root to this one, with links resolved."""
     with os.scandir(folder) as entries:
-        items = sorted((i for i in entries if not i.name.startswith(".")), key=lambda i: i.name)
+        items = sorted(entries, key=lambda i: i.name)
     for item in items:
         name = prefix + item.name
         is_folder = item.is_dir()
+        hidden = "hidden" if item.name.startswith(".") else None
+        if entry := junk(item.name + "/" * is_folder) or hidden:
+            if left_out is not None:
+                left_out[entry] += _files(item)
+            continue
         if not is_folder and not (is_picture(name) or name.lower().endswith(".csv")):
             continue
         if reason := objection(name):
@@ -150,9 +173,16 @@ def _walk_below(folder: str, prefix: str, above: tuple[str, ...], key: str) -> I
                     "lies in. Remove it."
                 )
             yield _Entry(f"{name}/", item.path, item.stat())
-            yield from _walk_below(item.path, f"{name}/", (*above, real), key)
+            yield from _walk_below(item.path, f"{name}/", (*above, real), key, left_out)
         elif item.is_file() or item.is_symlink():  # a broken link is an error
             yield _Entry(name, item.path, item.stat())
+
+
+def _files(item: os.DirEntry[str]) -> int:
+    """The number of files that a file or a folder is; links are not followed."""
+    if not item.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(item.path))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from graft.core.errors import GraftError, nearest, unreadable
 from graft.datasets.label_sets import joined, names
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.table import Candidate
-from graft.download.archives import Archive, Member, is_picture, members, objection
+from graft.download.archives import Archive, Member, contents, is_picture, normal, objection
 
 COLUMNS = ("path", "label", "group", "split")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
@@ -88,8 +88,8 @@ class _Contents:
         self.files: dict[str, Member] = {}
         self.pictures: list[str] = []
         self.folders: list[str] = []
-        for member in members(path, folders=True):
-            hidden = any(p.startswith(".") or p == "__MACOSX" for p in member.name.split("/"))
+        for member in contents(path, folders=True).values():
+            hidden = any(part.startswith(".") for part in member.name.split("/"))
             if member.name.endswith("/"):
                 self.folders += [] if hidden else [member.name]
                 continue
@@ -265,7 +265,7 @@ def _line(source: str, number: int, cells: Mapping[str, str], *, multi: bool) ->
     if split and split not in SPLITS:
         problem = f"has the split {split!r}, which is none of {', '.join(SPLITS)}"
         raise _bad_line(source, number, problem)
-    path, split = posixpath.normpath(path), SPLITS.get(split, "")
+    path, split = normal(path), SPLITS.get(split, "")
     return _Line(number, path, label, cells.get("group", ""), split)
 
 

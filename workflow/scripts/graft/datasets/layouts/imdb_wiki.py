@@ -143,14 +143,14 @@ def _load(archives: Mapping[str, Path]) -> tuple[str, str, pd.DataFrame]:
 def _metadata(path: Path) -> bytes:
     """The bytes of the MATLAB file in an archive."""
     names = [f"{database}_crop/{database}.mat" for database in DATABASES]
-    member = next((member for member in members(path) if member.name in names), None)
-    if member is None:
+    found = [member for member in members(path) if member.name in names]
+    if not found:
         raise GraftError(
             f"{path}: it holds neither {' nor '.join(names)}. Fetch it again, or choose another "
             "layout than imdb_wiki."
         )
-    with Archive(path) as archive:
-        return archive.read(member.offset, member.size)
+    with Archive(path) as archive:  # of several the last, as tar unpacks them
+        return archive.read(found[-1].offset, found[-1].size)
 
 
 def _table(content: Mapping[str, np.ndarray]) -> tuple[str, pd.DataFrame]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from graft.core.errors import GraftError, unreadable
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.table import Candidate, format_box
-from graft.download.archives import members
+from graft.download.archives import contents, normal
 
 LISTS = {"female": "female_names.txt", "male": "male_names.txt"}
 _PICTURE = re.compile(r"[^/]+/(?P<name>[^/]+)/(?P=name)_\d{4}\.jpe?g", re.IGNORECASE)
@@ -91,7 +91,7 @@ def _by_sex(
 def _pictures(path: Path) -> list[tuple[str, str]]:
     """(member, name of the person) of every picture; the name is "" if it is no JPEG."""
     pictures = []
-    for member in members(path):
+    for member in contents(path).values():
         if member.name.lower().endswith(_OTHER):
             pictures.append((member.name, ""))
         elif member.name.lower().endswith(_JPEG):
@@ -106,11 +106,11 @@ def _pictures(path: Path) -> list[tuple[str, str]]:
 
 
 def _names(archives: Mapping[str, Path], file: str) -> set[str]:
-    """The file names in a list, one a line."""
+    """The file names in a list, one a line, as `archives.normal` writes them."""
     if file not in archives:
         raise wrong_files("lfw", f"one tar archive and, for the label sex, {file}", archives)
     try:
         lines = Path(archives[file]).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(archives[file], error) from error
-    return {line.strip() for line in lines if line.strip()}
+    return {normal(line.strip()) for line in lines if line.strip()}
