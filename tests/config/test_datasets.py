@@ -30,6 +30,30 @@ def test_only_folders_of_sets_that_are_needed_are_looked_at():
             {"mine": {"files": {"a.zip": {"url": ["x"]}, "a.tgz": {"url": ["x"]}}}},
             "equal once unpacked",
         ),
+        *(
+            ({"mine": {"files": {name: {"url": ["x"]}}}}, rf"Use letters.*: write {usable} here,")
+            for name, usable in {
+                "archive (1).zip": r"archive_1\.zip",
+                "My Pets.tar.gz": r"My_Pets\.tar\.gz",
+                "café.zip": r"cafe\.zip",
+                "写真.zip": r"zip",
+                "../x.tar": r"x\.tar",
+                "-x.tar": r"x\.tar",
+            }.items()
+        ),
+        ({"mine": {"files": {"a.7z": {"url": ["x"]}}}}, "a 7-Zip archive by its name"),
+        ({"mine": {"files": {"a.tar.Z": {"url": ["x"]}}}}, "a compress archive by its name"),
+        (
+            {"mine": {"files": {"a.tar": {"url": ["x"], "zip_encoding": "cp850"}}}},
+            r"zip_encoding, which is for files named \.zip",
+        ),
+        *(
+            (
+                {"mine": {"files": {"a.zip": {"url": ["x"], "zip_encoding": page}}}},
+                f"zip_encoding is '{page}', which is no code page",
+            )
+            for page in ("cp-850x", "hex", "undefined", "rot13")
+        ),
         ({"mine": {"layout": None}}, r"datasets\.mine\.layout is missing\. Add it, or name"),
         ({"both": {"label": "class"}}, r"datasets\.both has both merge and label"),
         ({"both": {"options": {"group": "(a)"}}}, "has both merge and options"),

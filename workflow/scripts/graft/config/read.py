@@ -1,6 +1,8 @@
 """Reading the config: from Snakemake's merged mapping to checked settings, or one clear error."""
 
+import re
 import types
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,7 +12,7 @@ from pydantic_core import ErrorDetails
 from graft.config import checks
 from graft.config.datasets import LAYOUTS, Dataset, Merged
 from graft.config.models import Config
-from graft.config.types import Settings
+from graft.config.types import FILE_NAME, Settings
 from graft.core.errors import GraftError, nearest
 
 _KINDS = {
@@ -141,7 +143,7 @@ def _problem(path: Sequence[int | str], error: ErrorDetails, alike: Sequence[Err
             problem = f"{place}.layout is {layout!r}. {nearest(str(layout), LAYOUTS)}"
         case "string_pattern_mismatch" if error["loc"][-1] == "[key]":
             above = ".".join(map(str, path[:-1]))
-            problem = f"{value!r} under {above} is not a usable name. Use letters, digits and _."
+            problem = f"{value!r} under {above} is not a usable name. {_usable(value, error)}"
         case "string_pattern_mismatch":
             digits = 64 if "64" in error["ctx"]["pattern"] else 32
             problem = f"{place} is {value!r}. Give {digits} hexadecimal digits in lower case."
@@ -156,6 +158,19 @@ def _problem(path: Sequence[int | str], error: ErrorDetails, alike: Sequence[Err
             reason = error["msg"].removeprefix("Value error, ")
             problem = f"{place} is {value!r}: {reason}. Correct it (see config/README.md)."
     return problem
+
+
+def _usable(name: str, error: ErrorDetails) -> str:
+    """What to call a thing whose name has other characters than its pattern allows."""
+    if error["ctx"]["pattern"] != FILE_NAME:
+        return "Use letters, digits and _."
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    parts = [part.strip("_") for part in re.sub(r"[^A-Za-z0-9.-]+", "_", plain).split(".")]
+    usable = ".".join(filter(None, parts)).lstrip("-") or "archive.zip"
+    return (
+        f"Use letters, digits, '.', '_' and '-': write {usable} here, and the file's own name in "
+        f"its url, or rename the file to {usable} too."
+    )
 
 
 def _choices(error: ErrorDetails) -> list[str]:
