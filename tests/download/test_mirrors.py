@@ -463,6 +463,33 @@ def test_missing_sha256_is_an_error_with_it_and_the_transfer_is_not_repeated(sit
     assert site.sent == len(DATA)
 
 
+def test_without_a_digest_a_file_may_be_trusted_and_its_digest_is_returned(site):
+    site.cuts = [100_000]
+    with pytest.raises(GraftError, match="cannot be downloaded"):
+        get([f"{site.url}/lfw.tgz"], sha256=None, size=None, trust=True, retries=0)
+    found = get([f"{site.url}/lfw.tgz"], sha256=None, size=None, trust=True)
+    assert found["sha256"] == sha(DATA) and whole() and raw() == ["lfw.tgz"]
+    assert site.sent == len(DATA)  # of one version, so resumed
+
+
+def test_a_page_is_not_trusted(site):
+    site.data, site.type = b"<!-- a --><html>Log in</html>", "text/html"
+    with pytest.raises(GraftError, match="answers with a web page"):
+        get([f"{site.url}/lfw.tgz"], sha256=None, size=None, trust=True)
+    assert raw() == []
+
+
+def test_another_file_than_the_first_one_is_refused_with_both_digests_and_what_to_do(site):
+    site.data = OTHER
+    with pytest.raises(GraftError) as caught:
+        get([f"{site.url}/lfw.tgz"], size=None, locked=True, trust=True)
+    text = str(caught.value)
+    assert f"has sha256 {sha(OTHER)}, expected {sha(DATA)} (downloads.lock.yaml)" in text
+    assert f"remove {KEY} from downloads.lock.yaml and run again; else get the first one" in text
+    site.data = DATA
+    assert get([f"{site.url}/lfw.tgz"], size=None, locked=True, trust=True)["size"] == len(DATA)
+
+
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Log in</title>", b"\n <HTML lang='en'>"])
 @pytest.mark.parametrize("digest", [None, sha(DATA)])
 def test_a_web_page_instead_of_the_file_is_named_and_its_digest_is_not_offered(site, page, digest):

@@ -47,6 +47,14 @@ def test_whether_all_cpus_were_alike_is_said(cpus, mode, start):
     assert provenance.on_cpus(stages, mode).startswith(start)
 
 
+def test_files_that_were_trusted_on_first_use_are_listed():
+    use = {"key": "sources.vgg", "file": "vgg.h5", "sha256": "ab" * 32}
+    other = {"key": "datasets.a.files.b.zip", "file": "b.zip", "sha256": "cd" * 32}
+    records = [record("weights") | {"first_use": use}, record("download")]
+    records.append(record("download") | {"first_use": other})
+    assert provenance.first_uses(records) == [tuple(other.values()), tuple(use.values())]
+
+
 def test_digests_are_of_data_weights_and_models():
     run = {"experiment": "sex", "mode": "fine_tuning", "seed": "1"}
     records = [

@@ -19,13 +19,13 @@ sys.path.insert(0, str(SCRIPTS))
 import caching
 import disk
 import ending
-from graft.config import architectures, plan, reports, stages
+from graft.config import architectures, digests, plan, reports, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
 from graft.core import devices, files, instructions, recipes, store
 from graft.core.code import Digests
 from graft.core.errors import GraftError
-from graft.download import folders
+from graft.download import digest_lock, folders
 from graft.reporting import ledger
 
 STAGES = (
@@ -120,6 +120,20 @@ def with_weight_files(settings):
         os.environ["GRAFT_WEIGHTS"] = " ".join(digests)
     digests = dict(entry.split(":") for entry in os.environ["GRAFT_WEIGHTS"].split())
     return plan.with_weight_files(settings, digests)
+
+
+def first_digests(settings):
+    """Key -> sha256 of the files for which the config gives none, where they were met before."""
+    if "GRAFT_LOCK" not in os.environ:
+        try:
+            known = digest_lock.read(Path(digest_lock.NAME))
+        except GraftError as error:
+            raise WorkflowError(str(error)) from None
+        wanted = [] if settings.download.require_digest else digests.missing(settings)
+        os.environ["GRAFT_LOCK"] = " ".join(
+            f"{key}:{known[key].sha256}" for key in wanted if key in known
+        )
+    return dict(entry.split(":") for entry in os.environ["GRAFT_LOCK"].split())
 
 
 def report_lost_files(settings):
@@ -522,6 +536,10 @@ def check_contracts():
 
 CODE = Digests(SCRIPTS, memory=NOTES / "code.json")
 settings = with_weight_files(checked(config))
+LOCKED = first_digests(settings)
+settings = digests.entered(settings, LOCKED)
+# Whether a digest was published does not change what a file is either.
+DIGESTS = json.dumps({"locked": sorted(LOCKED), "trust": not settings.download.require_digest})
 FOLDER_DIGESTS = folder_digests(settings)
 gpus = int(settings.compute.device == "cuda")
 STORE = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")).absolute()
@@ -540,6 +558,7 @@ envvars:
     "GRAFT_TRAINING",
     "GRAFT_FOLDERS",
     "GRAFT_WEIGHTS",
+    "GRAFT_LOCK",
     caching.REDO,
     *INSTRUCTIONS,
 

@@ -17,6 +17,7 @@ rule download:
         # Where bytes come from does not change what they are, so the mirrors must not be
         # hashed into the store's key; params would be.
         mirrors=lambda w: json.dumps(stages.mirrors(settings, w.dataset, w.file)),
+        digests=DIGESTS,
         mem_mb=1000,
         runtime=720,
     params:

@@ -19,6 +19,7 @@ rule weights:
     threads: 1
     resources:
         mirrors=lambda w: json.dumps(stages.source_mirrors(settings, w.source)),
+        digests=DIGESTS,
         mem_mb=4000,
         runtime=120,
     params:

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 from graft.config.stages import Stage
 from graft.core import devices, files, instructions, locks, seals
 from graft.core.errors import GraftError
+from graft.download import digest_lock
 
 S = TypeVar("S", bound=Stage)
 
@@ -109,6 +110,28 @@ class Job(Generic[S]):
     def parameter(self, name: str) -> dict:
         """A value handed over outside the recipe, because results do not depend on it."""
         return json.loads(self.resources.get(name))
+
+    def trust(self) -> dict[str, bool]:
+        """Whether the settings' sha256 is that of the first download (`locked`), and whether a file
+        without one is trusted."""
+        digests = self.parameter("digests")
+        locked = self.recipe["settings"]["key"] in digests["locked"]
+        return {"locked": locked, "trust": digests["trust"]}
+
+    def first_use(self, file: str, sha256: str) -> None:
+        """Record the digest of a downloaded file for which the config gives none.
+
+        On first use the outputs are sealed as if the settings had it, which is what the recipe of
+        every later run says: the identity is the same, and a later run finds nothing to redo.
+        """
+        settings = self.recipe["settings"]
+        if settings["sha256"] is None:
+            entry = digest_lock.Entry(file, sha256)
+            digest_lock.record(Path(digest_lock.NAME), settings["key"], entry)
+            self.recipe = {**self.recipe, "settings": {**settings, "sha256": sha256}}
+        elif not self.trust()["locked"]:
+            return
+        self.results["first_use"] = {"key": settings["key"], "file": file, "sha256": sha256}
 
     def _check_device(self) -> None:
         if self.recipe["settings"].get("device") == "cuda" and not devices.cuda_devices():

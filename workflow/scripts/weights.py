@@ -11,9 +11,11 @@ with Job(snakemake, stages.WeightsSettings) as job:
         for role in ("model", "members")
         for path, digest in zip(job.inputs[role], job.digests(role), strict=True)
     }
-    report = weights.make(
-        job.settings, job.outputs.weights, urls=job.parameter("mirrors")["url"], made=made
-    )
+    urls = job.parameter("mirrors")["url"]
+    report = weights.make(job.settings, job.outputs.weights, urls=urls, made=made, **job.trust())
     write_json(job.outputs.import_report, {"source": job.wildcards["source"], **report})
     told = ("parameters", "unwrapped", "stripped", "notes", "certificate")
     job.results = {key: report[key] for key in told}
+    if job.settings.weights.kind in {"url", "timm"}:
+        origin = report["origin"]
+        job.first_use(origin["file"], origin["sha256"])

@@ -117,7 +117,7 @@ def _check_files(key: str, dataset: Published) -> None:
         place = f"{key}.files.{name}"
         _no_user(f"{place}.url", file.url or (), _MIRROR_ADVICE)
         if (file.url is not None) + (file.render is not None) + (file.folder is not None) != 1:
-            raise error(place, "needs exactly one of url (with sha256 or md5), render and folder.")
+            raise error(place, "needs exactly one of url, render and folder.")
         if kind := unread(name):
             raise error(
                 place,

@@ -45,7 +45,8 @@ class File(Settings):
     url: Texts | None = None
     """mirrors: `http(s)://` or `file:` URLs, or paths from the working directory"""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """digest of the file as published; every `url` needs it, or `md5`"""
+    """digest of the file as published; `null`, and no `md5`: that of the first download, see
+    below"""
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     """for publishers who give no sha256; where both are given, both are checked"""
     size: Natural | None = None

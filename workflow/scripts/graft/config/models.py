@@ -64,6 +64,12 @@ class Compute(Settings):
         return "fp32" if self.evaluation_precision == "auto" else self.evaluation_precision
 
 
+class Download(Settings):
+    require_digest: bool = False
+    """stop at a file to be downloaded for which the config gives no digest, and print its own;
+    `false`: it is trusted on first use, and recorded in `downloads.lock.yaml`"""
+
+
 class Evaluate(Settings):
     metric: Literal["accuracy", "balanced_accuracy"] = "accuracy"
     """what modes are compared by; balanced accuracy is the mean recall of the classes"""
@@ -312,6 +318,7 @@ class Config(Settings):
     run: UniqueTexts
     """the experiments to run"""
     compute: Compute = Compute()
+    download: Download = Download()
     evaluate: Evaluate = Evaluate()
     mlflow: Mlflow = Mlflow()
     datasets: dict[Name, AnyDataset]

@@ -115,7 +115,7 @@ def tables() -> dict[str, str]:
     tables = {
         name: _table(_rows(whole, whole["$defs"][name], ""))
         for name in (
-            *("Compute", "Evaluate", "Mlflow", "File", "Render", "Detector", "Source"),
+            *("Compute", "Download", "Evaluate", "Mlflow", "File", "Render", "Detector", "Source"),
             *("Transform", "Experiment", "OnPatches", "Training", "Overview", "Predict"),
         )
     }

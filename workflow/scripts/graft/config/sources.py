@@ -37,7 +37,7 @@ class Weights(Settings):
     it"""
     timm: Text | None = None
     """the weights that timm names for the architecture's tag, at a revision of their repository on
-    the Hugging Face Hub: `main`, or better a commit. They need a `sha256`, which the Hub shows"""
+    the Hugging Face Hub: `main`, or better a commit. The Hub shows their `sha256`"""
     experiment: str | None = None
     """another experiment of this config, of the same architecture"""
     mode: str = "from_scratch"
@@ -92,7 +92,8 @@ class Source(Settings):
     weights: Weights
     """exactly one of `url`, `file`, `torchvision`, `timm`, `experiment`, `random`, `stack`"""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """for `weights.url` and `weights.timm`: required, as for data files"""
+    """for `weights.url` and `weights.timm`; `null`: that of the first download, as for data
+    files"""
     size: Natural | None = None
     """for `weights.url`: bytes"""
     transform: Transform = Transform()

@@ -26,6 +26,7 @@ import urllib3
 from graft.core import files
 from graft.core.errors import GraftError
 from graft.core.version import VERSION
+from graft.download import digest_lock
 from graft.download.kinds import is_web_page
 from graft.download.partial import Expected, Partial, Unusable
 
@@ -255,6 +256,8 @@ def fetch(
     timeout: float = 30,
     manual: str | None = None,
     url_key: str | None = None,
+    locked: bool = False,
+    trust: bool = False,
 ) -> dict[str, files.JsonValue]:
     """Bring a published file to `destination`, whole and with the expected digests.
 
@@ -263,7 +266,8 @@ def fetch(
     name: plain file name, for messages and for `downloads/`.
     key: the file's key in the config, for messages, with `<key>.sha256`, `.md5` and `.size`.
     sha256: 64 hexadecimal digits, or the first eight or more where no more are published (by
-        torchvision). Without it and an `md5`, GraftError gives the digest of what was downloaded.
+        torchvision). Without it and an `md5`, GraftError gives the digest of what was downloaded,
+        unless that is to be trusted.
     md5: 32 hexadecimal digits; both digests are checked where both are given.
     size: bytes, or None if unknown.
     retries: further tries of a mirror without a new byte, `backoff * 2**n` seconds apart or as the
@@ -272,15 +276,17 @@ def fetch(
     timeout: seconds to wait for a connection, and for the next bytes.
     manual: how a person gets a file behind a login, e.g. "register at https://...".
     url_key: the mirrors' key in the config, `<key>.url` unless given.
+    locked: whether the sha256 is that of the first download (see `digest_lock`).
+    trust: whether to take a file without a digest as it comes.
 
     Returns `name`, `mirror` (without credentials; None if the file was there already), `sha256`,
     `size` (bytes) and `seconds`. Raises GraftError, with nothing at `destination`, if no mirror has
-    the file, if no digest is given, or if the disk cannot be written.
+    the file, if no digest is given and none is trusted, or if the disk cannot be written.
     """
     started, destination = time.monotonic(), Path(destination)
     given = {"sha256": sha256, "md5": md5}
     digests = {kind: str(text).strip().lower() for kind, text in given.items() if text is not None}
-    expected = Expected(name, key, digests, size)
+    expected = Expected(name, key, digests, size, digest_lock.NAME if locked else None)
 
     def result(mirror: str | None, sha256: str) -> dict[str, files.JsonValue]:
         return {
@@ -305,7 +311,7 @@ def fetch(
                 except Unusable as error:
                     failures.append(f"{mirror.name} {error}")
                     continue
-                if not expected.digests:
+                if not (expected.digests or trust):
                     part.note(whole=True)
                     raise GraftError(
                         f"config: {key}.sha256 is missing. The downloaded file has sha256 {digest} "
@@ -323,6 +329,12 @@ def fetch(
         ) from error
     url_key = url_key or f"{key}.url"
     advice = f"Get it by hand ({manual})" if manual else f"Correct {url_key}, or get it"
+    if locked and any("has sha256" in failure for failure in failures):
+        # Whoever has checked the other file accepts it by removing the entry.
+        advice = (
+            f"If the publisher has replaced the file and you trust the new one, remove {key} from "
+            f"{digest_lock.NAME} and run again; else get the first one"
+        )
     raise GraftError(
         f"{key}: {name} cannot be downloaded ({'; '.join(failures) or 'no mirror is listed'}). "
         f"{advice} and put it at {by_hand}."

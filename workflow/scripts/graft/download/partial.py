@@ -35,12 +35,14 @@ class Expected:
 
     digests: hexadecimal digits by kind, `sha256` (the first digits will do) and `md5`.
     size: bytes.
+    lock: the file that the sha256 is from, if not the config (see `digest_lock`).
     """
 
     name: str
     key: str
     digests: Mapping[str, str]
     size: int | None
+    lock: str | None = None
 
     def __post_init__(self) -> None:
         if self.name in {"", ".", ".."} or re.search(r"[/\\\0]", self.name):
@@ -68,9 +70,8 @@ class Expected:
                 actual["md5"] = hashlib.file_digest(file, md5).hexdigest()
         for kind, expected in self.digests.items():
             if not actual[kind].startswith(expected):
-                raise Unusable(
-                    f"has {kind} {actual[kind]}, expected {expected} ({self.key}.{kind})"
-                )
+                source = self.lock or f"{self.key}.{kind}"
+                raise Unusable(f"has {kind} {actual[kind]}, expected {expected} ({source})")
         return actual["sha256"]
 
 

@@ -18,13 +18,16 @@ def obtain(
     url: Sequence[str],
     manual: str | None,
     folder: str | None,
+    locked: bool = False,
+    trust: bool = False,
 ) -> dict[str, JsonValue]:
     """Bring a raw file to `destination`, unpacked if its name is that of a compressed file.
 
     It is packed from `folder` if that is given (see `folders`), drawn by `draw` if
     `settings.render` is given, and else fetched from `url` (see `mirrors.fetch`, also
-    for `manual`). Returns what the seal records of the file's origin. Raises what these raise, and
-    GraftError for a file that is of another kind than its name says (see `kinds`).
+    for `manual`, `locked` and `trust`). Returns what the seal records of the file's origin. Raises
+    what these raise, and GraftError for a file that is of another kind than its name says (see
+    `kinds`).
     """
     name, key = settings.name, settings.key
     packed = compression(name)
@@ -46,6 +49,8 @@ def obtain(
             name=name,
             key=key,
             manual=manual,
+            locked=locked,
+            trust=trust,
         )
     kinds.check(published, name)
     if packed == "zip":

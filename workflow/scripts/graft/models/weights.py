@@ -33,12 +33,19 @@ Inception's auxiliary one, and the head of a model of this workflow."""
 
 
 def make(
-    settings: WeightsSettings, destination: Path, *, urls: Sequence[str], made: Mapping[Path, str]
+    settings: WeightsSettings,
+    destination: Path,
+    *,
+    urls: Sequence[str],
+    made: Mapping[Path, str],
+    locked: bool = False,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Write the source that the settings describe; return its import report.
 
-    urls: mirrors of published weights. made: path and sha256 of the files of this workflow that
-    the source is made from: the model of another experiment, or the members of a stack in order.
+    urls: mirrors of published weights; `locked` and `trust` are as of `mirrors.fetch`. made: path
+    and sha256 of the files of this workflow that the source is made from: the model of another
+    experiment, or the members of a stack in order.
     """
     weights, architecture, fetched = settings.weights, settings.backbone.architecture, None
     origin: dict[str, Any]
@@ -55,7 +62,7 @@ def make(
         found = Checkpoint(stack(dict(zip(weights.stack, made, strict=True))))
         origin = {"stack": dict(zip(weights.stack, made.values(), strict=True))}
     else:
-        fetched, digest, name = _fetch(settings, destination, urls)
+        fetched, digest, name = _fetch(settings, destination, urls, locked=locked, trust=trust)
         size = settings.backbone.transform.size
         if weights.timm is not None:
             with _about(settings.key):
@@ -221,7 +228,12 @@ def torchvision_weights(architecture: str, name: str) -> tuple[str, str]:
 
 
 def _fetch(
-    settings: WeightsSettings, destination: Path, urls: Sequence[str]
+    settings: WeightsSettings,
+    destination: Path,
+    urls: Sequence[str],
+    *,
+    locked: bool,
+    trust: bool,
 ) -> tuple[Path, str, str]:
     """Fetch published weights next to the destination: (path, sha256, published name)."""
     key, digest = settings.key, settings.sha256
@@ -245,6 +257,8 @@ def _fetch(
         name=name,
         key=key,
         url_key=f"{key}.weights",
+        locked=locked,
+        trust=trust,
     )
     return path, fetched["sha256"], name
 

@@ -102,6 +102,13 @@ def digests(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def first_uses(records: Iterable[Record]) -> list[tuple[str, str, str]]:
+    """(key, file, sha256) of the downloaded files for which no digest is published, so that the
+    first download was trusted."""
+    found = [record["first_use"] for record in records if "first_use" in record]
+    return sorted((one["key"], one["file"], one["sha256"]) for one in found)
+
+
 def checkpoints(records: Iterable[Record]) -> list[tuple[str, str, str, list[str]]]:
     """(source, keys opened, prefix taken off, notes) of the weights that were not plain ones."""
     rows = []

@@ -100,6 +100,7 @@ def write(
         environments=provenance.environments(unique),
         digests=provenance.digests(unique),
         checkpoints=provenance.checkpoints(unique),
+        first_uses=provenance.first_uses(unique),
         command=command,
         config=config,
         date=date,
