@@ -137,3 +137,31 @@ def test_layouts_labels_and_options_are_checked(changes, message):
 def test_every_layout_refuses_a_label_that_it_does_not_have(layout):
     with pytest.raises(GraftError, match=r"datasets\.x\.label is 'colour'"):
         read_config(with_dataset(layout=layout, label="colour"))
+
+
+@pytest.mark.parametrize(
+    ("splits", "read"),
+    [
+        ("none", "none"),
+        ({"train": "A", "test": ["B", "C"]}, {"train": ["A"], "val": None, "test": ["B", "C"]}),
+        (None, None),
+    ],
+)
+def test_the_names_of_splits_are_one_or_several(splits, read):
+    config = read_config(overlay(mine=FOLDER | {"options": {"splits": splits}}))
+    assert config.datasets["mine"].options.model_dump(mode="json")["splits"] == read
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"test": "B"}, r"options\.splits\.train is missing"),
+        ({"train": "A", "tset": "B"}, r"options\.splits\.tset is not a known key\. Did you mean"),
+        ({"train": ["A", "A"]}, "lists a value twice"),
+        ("nothing", r"options\.splits is 'nothing'\. "),
+        (True, r"options\.splits is True\. "),
+    ],
+)
+def test_names_of_splits_that_cannot_be_are_refused(splits, message):
+    with pytest.raises(GraftError, match=message):
+        read_config(overlay(mine=FOLDER | {"options": {"splits": splits}}))

@@ -109,7 +109,7 @@ def _sentence(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> str:
     unknown = [item for item in placed if item[1]["type"] == "extra_forbidden"]
     first, _ = min(unknown or placed, key=lambda item: list(map(str, item[0])))
     below = [item for item in unknown or placed if item[0][: len(first)] == first]
-    path, error = max(below, key=lambda item: len(item[0]))
+    path, error = max(below, key=lambda item: (len(item[0]), item[1]["type"] == "missing"))
     alike = [other for place, other in placed if place == path]
     return f"config: {_problem(path, error, alike)}"
 

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graft.core.errors import GraftError, nearest, unreadable
+from graft.datasets import class_folders
+from graft.datasets.class_folders import Tree
 from graft.datasets.label_sets import joined, names
 from graft.datasets.samples import LAYOUTS, wrong_files
+from graft.datasets.split_names import Options
 from graft.datasets.table import Candidate
 from graft.download.archives import Archive, Member, contents, is_picture, normal, objection
 
@@ -32,7 +35,12 @@ SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
 
 @LAYOUTS.register("folder")
 def rows(
-    archives: Mapping[str, Path], *, label: str, table: str | None, group: str | None
+    archives: Mapping[str, Path],
+    *,
+    label: str,
+    table: str | None,
+    group: str | None,
+    splits: Options,
 ) -> Iterator[Candidate]:
     """The pictures in archive order, or in the table's and then those that it lacks.
 
@@ -72,7 +80,7 @@ def rows(
             ".csv file to `files`, or name one in the archive by options.table."
         )
     else:
-        candidates = _by_folder(tars[0], contents)
+        candidates = _by_folder(tars[0], contents, splits)
     for candidate in candidates:
         matched = _match(pattern, candidate.member) if pattern else ""
         yield candidate._replace(group=candidate.group or matched)
@@ -96,68 +104,28 @@ class _Contents:
             self.files[member.name] = member
             if is_picture(member.name) and not hidden:
                 self.pictures.append(member.name)
-        tops = {_head(name) for name in self.pictures} - {""}
-        self.root = f"{tops.pop()}/" if len(tops) == 1 else ""
+        self.root = Tree(self.pictures).single("") or ""
 
 
-def _by_folder(archive: str, contents: _Contents) -> Iterator[Candidate]:
-    top = _top(contents)
-    splits = _splits(contents, top)
-    depth = 2 if splits else 1  # of the class folders below the top
-
-    def folders_of(name: str) -> tuple[str, ...]:
-        """The folders from the top to the class folder of a file or folder."""
-        return tuple(name[len(top) :].split("/")[:-1][:depth]) if name.startswith(top) else ()
-
-    filled = {folders_of(name) for name in contents.pictures}
-    if not any(len(folders) == depth for folders in filled):
+def _by_folder(archive: str, contents: _Contents, splits: Options) -> Iterator[Candidate]:
+    found = class_folders.classes(Tree(contents.pictures), contents.path, splits)
+    filled = {label for name in contents.pictures if (label := found.of(name))}
+    if not filled:
         raise GraftError(
             f"{contents.path}: it has no class folder with pictures. Sort the pictures into a "
             "folder for each class, or add a table of their labels."
         )
     for name in contents.folders:
-        folders = folders_of(name)
-        if len(folders) == depth and folders not in filled and (not splits or folders[0] in splits):
+        if found.is_class(name) and found.of(name) not in filled:
             raise GraftError(
                 f"{contents.path}: the class folder {name} has no picture. Add some, or remove it."
             )
     for name in contents.pictures:
-        folders = folders_of(name)
-        if len(folders) < depth:
-            yield Candidate(archive, name, drop_reason="no_label")
+        label = found.of(name)
+        if label is None:
+            yield Candidate(archive, name, drop_reason=found.otherwise)
         else:
-            split = splits[folders[0]] if splits else ""
-            yield Candidate(archive, name, label=folders[-1], split=split)
-
-
-def _top(contents: _Contents) -> str:
-    """The folder of the classes or the splits: the root, or the top of the archive ("")."""
-    # A single folder is a class if it has no folders, and it may be the only split.
-    if all(_head(name, contents.root) == "" for name in contents.pictures):
-        return ""
-    alone = SPLITS.get(contents.root[:-1].lower()) == "train"
-    return "" if alone and not _splits(contents, contents.root) else contents.root
-
-
-def _splits(contents: _Contents, top: str) -> dict[str, str]:
-    """The split that each folder below `top` is published as; none if they are classes."""
-    inner = dict.fromkeys(filter(None, (_head(name, top) for name in contents.pictures)))
-    splits = {name: SPLITS[name.lower()] for name in inner if name.lower() in SPLITS}
-    if "train" not in splits.values():
-        return {}
-    others = [name for name in inner if name not in splits]
-    if others and len(set(splits.values())) > 1:
-        raise GraftError(
-            f"{contents.path}: the folder {others[0]} is beside the splits {', '.join(splits)}, "
-            "which could be classes too. Move it, or rename them."
-        )
-    return {} if others else splits
-
-
-def _head(name: str, folder: str = "") -> str:
-    """The first folder between `folder` and a file; "" if there is none."""
-    head, slash, _ = name.removeprefix(folder).partition("/")
-    return head if slash else ""
+            yield Candidate(archive, name, label=label[0], split=label[1])
 
 
 class _Line(NamedTuple):
