@@ -94,3 +94,61 @@ def test_a_class_that_only_the_test_split_has_is_one_sentence(tmp_path):
     archives = mnist_pair(tmp_path, "train", [0, 1] * 10) | mnist_pair(tmp_path, "t10k", [0, 2])
     with pytest.raises(GraftError, match=r"datasets\.d: the class '2' has no training sample"):
         structure("mnist", archives, "digit")
+
+
+def pairs(folder, *prefixes):
+    found = {}
+    for prefix in prefixes:
+        found |= mnist_pair(folder, prefix, [0, 1])
+    return found
+
+
+def published(archives, **options):
+    """prefix -> split, or the reason why its pictures are dropped."""
+    rows = read_layout("mnist", archives, "digit", **options)
+    return {row.archive.partition("-images")[0]: row.drop_reason or row.split for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "t10k"),
+        ("train", "test"),
+        ("emnist-letters-train", "emnist-letters-test"),
+        ("emnist-byclass-train", "emnist-byclass-test"),
+        ("qmnist-train", "qmnist-test"),
+        ("kmnist_train", "kmnist_test"),
+        ("Training", "Testing"),
+    ],
+)
+def test_published_splits_have_names_of_other_sets(tmp_path, train, test):
+    assert published(pairs(tmp_path, train, test)) == {train: "train", test: "test"}
+    # Beside a whole set, others are dealt; and two sets have each their own splits.
+    assert published(pairs(tmp_path, train, test, "digits"))["digits"] == ""
+    both = published(pairs(tmp_path, train, test, "other-train", "other-test"))
+    assert both == {train: "train", test: "test", "other-train": "train", "other-test": "test"}
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "beside"),
+    [
+        (("train", "holdout"), "train", "holdout"),
+        (("holdout", "t10k"), "t10k", "holdout"),
+        (("train", "val", "holdout"), "train", "holdout"),
+        (
+            ("emnist-letters-train", "emnist-digits-test"),
+            *("emnist-letters-train", "emnist-digits-test"),
+        ),
+    ],
+)
+def test_a_split_beside_a_pair_of_another_name_is_asked_about(tmp_path, names, split, beside):
+    archives = pairs(tmp_path, *names)
+    with pytest.raises(GraftError, match=f"the pair {split} .* and {beside} beside it") as error:
+        published(archives)
+    train, test = (beside, split) if split == "t10k" else (split, beside)
+    assert f"{{train: {train}, test: {test}}}" in str(error.value)
+    assert published(archives, splits="none") == dict.fromkeys(names, "")
+    found = published(archives, splits={"train": train, "test": test})
+    assert found == dict.fromkeys(names, "no_split") | {train: "train", test: "test"}
+    with pytest.raises(GraftError, match=r"names 'tset', which is not in the data set's `files`"):
+        published(archives, splits={"train": "tset"})

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from graft.config.layout_options import FolderOptions, MnistOptions
 from graft.config.patches import Patches
 from graft.config.types import (
     AboveZero,
@@ -197,34 +198,6 @@ class NoOptions(Settings):
     """Options of a layout that has none."""
 
 
-def _listed(names: object) -> object:
-    return [names] if isinstance(names, str) else names
-
-
-Names = Annotated[UniqueTexts, BeforeValidator(_listed)]
-"""One name or several."""
-
-
-class NamedSplits(Settings):
-    """The publisher's names of the splits."""
-
-    train: Names
-    val: Names | None = None
-    test: Names | None = None
-
-
-class FolderOptions(Settings):
-    table: Text | None = None
-    """a table within the archive, read instead of the folders' names"""
-    group: Text | None = None
-    """a regular expression with one pair of brackets, searched for in file names: pictures for
-    which these hold the same text stay in one split, e.g. one person's with `^([a-z]+)_`"""
-    splits: Literal["none"] | NamedSplits | None = None
-    """`{train: Training, test: [Test A, Test B]}`: the publisher's names of the splits, where they
-    are not the usual ones; pictures of other folders are dropped (`no_split`). `none`: nothing is
-    a published split, whatever its name"""
-
-
 class ImdbWikiOptions(Settings):
     min_face_score: Number = 1.0
     """drop below it (`low_face_score`), in the publisher's scores"""
@@ -338,13 +311,14 @@ class Mnist(Published):
     labels = {
         "digit": Label(
             "pairs of `<name>-images-idx3-ubyte` and `<name>-labels-idx1-ubyte`; those named "
-            "`train` and `t10k` are the published training and test splits, others have none",
+            "`train` and `t10k`, or as `emnist-letters-train` and `-test`, are the published "
+            "training and test splits, others have none",
             "the labels' numbers",
         )
     }
     layout: Literal["mnist"]
     label: Literal["digit"]
-    options: NoOptions = NoOptions()
+    options: MnistOptions = MnistOptions()
 
 
 class Voc2007(Published):

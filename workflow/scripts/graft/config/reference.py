@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from graft.config import architectures, datasets, models, overviews, patches, sources
+from graft.config import (
+    architectures,
+    datasets,
+    layout_options,
+    models,
+    overviews,
+    patches,
+    sources,
+)
 
 Schema = dict[str, Any]
 
@@ -61,7 +69,7 @@ def _or_null(value: Schema) -> Schema:
 def descriptions() -> dict[str, dict[str, str]]:
     """Class -> key -> description: the text that stands below the key in the class."""
     described: dict[str, dict[str, str]] = {}
-    for module in (models, sources, datasets, overviews, patches):
+    for module in (models, sources, datasets, layout_options, overviews, patches):
         for name, keys in _attribute_docstrings(module):
             described[name] = keys
     described["Training"] = {**described["Hyperparameters"], **described["Training"]}

@@ -121,7 +121,7 @@ def _known(tree: Tree, top: str, source: object) -> dict[str, str]:
         raise GraftError(
             f"{source}: the folder {others[0]} is beside the splits {', '.join(splits)}, "
             "which could be classes too. Move it, or rename them, or set options.splits to none or "
-            f"to {_example(names)}."
+            f"to {split_names.example(names)}."
         )
     # Two folders of one split are rather two classes, or splits by another rule.
     several = len(kinds) == 1 < sum(map(bool, splits.values()))
@@ -155,7 +155,9 @@ def _named(tree: Tree, top: str, given: Mapping[str, str], source: object) -> li
             raise split_names.missing(name, tree.below[top], source)
         places.append(Place(folder, split))
     if "train" not in given.values():
-        raise GraftError(f"config: options.splits names no train. Add it: {_example(given)}.")
+        raise GraftError(
+            f"config: options.splits names no train. Add it: {split_names.example(given)}."
+        )
     places = [*_unrepeated(tree, places)]
     for place in places:
         if any(place.folder.startswith(o.folder) and place != o for o in places):
@@ -172,27 +174,17 @@ def _check_alike(tree: Tree, top: str, source: object) -> None:
     if len(inner) < 2 or not all(_alike(inner[0], other) for other in inner[1:]):
         return
     common = sorted(frozenset.intersection(*inner))
+    example = split_names.example(tree.below[top])
     raise GraftError(
         f"{source}: the folders {_listed(tree.below[top])} all hold folders of the same names "
         f"({_listed(common)}), so these may be the classes, and those splits. Set options.splits "
-        f"to none if those are the classes, or to the splits: {_example(tree.below[top])}."
+        f"to none if those are the classes, or to the splits: {example}."
     )
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
     common = len(one & other)
     return common > 1 and common >= ALIKE * len(one | other)
-
-
-def _example(names: Iterable[str]) -> str:
-    """`options.splits` as it could be, with the names that there are."""
-    left, chosen = list(names), []
-    for split in ("train", "test"):
-        known = (n for n in left if (meant := split_names.meaning(n)) and meant[0] == split)
-        name = next(known, left[0] if left else "...")
-        left = [other for other in left if other != name]
-        chosen.append(f"{split}: {name}")
-    return f"{{{', '.join(chosen)}}}"
 
 
 def _listed(names: Iterable[str]) -> str:

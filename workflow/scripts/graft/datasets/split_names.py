@@ -7,7 +7,7 @@ splits"), and what else public sets have around them: `seg_train`, `training_set
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from graft.core.errors import GraftError, nearest
 
@@ -60,10 +60,7 @@ def known_splits(names: Collection[str]) -> dict[str, str]:
     not `steam_train` and `test_tube`; UNLABELLED ones without any go with all. Where both a test
     and an `eval` are there, and no other validation, the `eval` is the validation split.
     """
-    known: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
-    for name in names:
-        if (meant := meaning(name)) is not None:
-            known[meant[1]][name] = meant[0]
+    known = by_words(names)
     trained = [words for words, splits in known.items() if "train" in splits.values()]
     if () in trained:
         trained = [()]
@@ -72,6 +69,15 @@ def known_splits(names: Collection[str]) -> dict[str, str]:
     unlabelled = {name: split for name, split in known.get((), {}).items() if not split}
     splits = unlabelled | known[trained[0]]
     return {name: splits[name] for name in names if name in splits} | _validation(splits)
+
+
+def by_words(names: Iterable[str]) -> dict[tuple[str, ...], dict[str, str]]:
+    """The names that have a meaning by their own words, each with its split."""
+    known: defaultdict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        if (meant := meaning(name)) is not None:
+            known[meant[1]][name] = meant[0]
+    return dict(known)
 
 
 def split(name: str, named: Mapping[str, str], choices: str) -> str:
@@ -92,6 +98,19 @@ def named(options: Options) -> dict[str, str] | None:
     if options is None or isinstance(options, str):
         return None if options is None else {}
     return {name: split for split, names in options.items() for name in names or ()}
+
+
+def example(names: Iterable[str]) -> str:
+    """`options.splits` as it could be, with the names that there are."""
+    listed = list(names)
+    splits = {name: meant[0] for name in listed if (meant := meaning(name))}
+    chosen: dict[str, str] = {}
+    for split in ("train", "test"):
+        # One of this name, else one of no split's name, else any.
+        left = [name for name in listed if name not in chosen.values()]
+        left.sort(key=lambda name: (splits.get(name) != split, name in splits))
+        chosen[split] = next(iter(left), "...")
+    return f"{{{', '.join(f'{split}: {name}' for split, name in chosen.items())}}}"
 
 
 def missing(name: str, known: Collection[str], source: object) -> GraftError:
