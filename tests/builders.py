@@ -263,6 +263,11 @@ def pictures_of(path):
 
 def read_layout(layout, archives, label, **options):
     """A layout's candidates; options that are not given have the config's defaults."""
+    return read_with_notes(layout, archives, label, **options)[0]
+
+
+def read_with_notes(layout, archives, label, **options):
+    """A layout's candidates and its notes."""
     model = datasets.LAYOUTS[layout].model_fields["options"].annotation
     settings = stages.ReadSettings(
         layout=layout,
@@ -270,7 +275,8 @@ def read_layout(layout, archives, label, **options):
         options=model(**options).model_dump(mode="json"),
         classes=datasets.Classes(),
     )
-    return list(samples.read(settings, archives))
+    notes = []
+    return list(samples.read(settings, archives, notes)), notes
 
 
 def structure(layout, archives, label, *, split=None, shards=None, **options):

@@ -38,7 +38,7 @@ def test_a_merged_set_holds_the_rows_of_its_members(tmp_path):
         ),
         "both",
     )
-    candidates = samples.samples(spec, archives)
+    candidates = samples.samples(spec, archives, [])
     frame, counts = build_rows(candidates, archives, split=spec.split.model_dump())
     dropped = sum(counts["dropped"].values())
     assert counts["kept"] + dropped == 64 and counts["duplicates"] == 16
@@ -69,7 +69,7 @@ def test_people_of_a_merged_set_stay_out_of_training_if_the_published_test_shows
     }
     sets = {"mine": FOLDER, "more": FOLDER | {"options": {"group": "^(.*)_"}}, "both": MERGED}
     spec = stages.structure(read_config(overlay("both", **sets)), "both")
-    candidates = samples.samples(spec, archives)
+    candidates = samples.samples(spec, archives, [])
     frame, counts = build_rows(candidates, archives, split=FOLDER["split"])
     assert counts["dropped"] == {"duplicate_of_test": 20}
     rest = frame[frame["group"].str.startswith("more/") & (frame["drop_reason"] == "")]
@@ -79,5 +79,5 @@ def test_people_of_a_merged_set_stay_out_of_training_if_the_published_test_shows
 def test_a_single_set_is_relabelled_once(tmp_path):
     path = make_tar(tmp_path / "x.tar", {"a/1.png": b"1", "b/2.png": b"2"})
     config = read_config(overlay(mine=FOLDER | {"classes": {"rename": {"a": "b", "b": "a"}}}))
-    found = samples.samples(stages.structure(config, "mine"), {"mine.tar": path})
+    found = samples.samples(stages.structure(config, "mine"), {"mine.tar": path}, [])
     assert {row.member: row.label for row in found} == {"a/1.png": "b", "b/2.png": "a"}

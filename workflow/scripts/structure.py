@@ -9,8 +9,9 @@ from graft.download.archives import named
 with Job(snakemake, stages.StructureSettings) as job:
     settings = job.settings
     archives = named(job.inputs["raw"], settings.dataset)
-    frame, job.results = build.build(
-        samples(settings, archives),
+    notes: list[str] = []
+    frame, counts = build.build(
+        samples(settings, archives, notes),
         archives,
         split=settings.split,
         shards=settings.shards,
@@ -19,5 +20,6 @@ with Job(snakemake, stages.StructureSettings) as job:
         dataset=settings.dataset,
     )
     table.write(job.outputs.data_file, frame)
-    for sentence in job.results["uneven"]:
+    job.results = {**counts, "notes": [*notes, *counts["notes"]]}
+    for sentence in (*job.results["notes"], *counts["uneven"]):
         print(f"warning: {sentence}")

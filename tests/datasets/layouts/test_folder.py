@@ -154,9 +154,9 @@ valid,"dog, wet",deep\\2.png,
 def test_a_table_gives_labels_splits_and_groups(tmp_path, where):
     root = "" if where == "at the top" else "r/"
     names = {f"{root}{name}": name.encode() for name in ("1.png", "deep/2.png", "3.png")}
-    options, loose = {"table": "t.csv"}, None
+    options, loose = {"table": "t.csv", "allow_missing": True}, None
     if where == "beside":
-        loose, options = tmp_path / "labels.csv", {}
+        loose, options = tmp_path / "labels.csv", {"allow_missing": True}
         loose.write_text(TABLE)
     else:
         names[f"{root}t.csv"] = TABLE.encode()
@@ -197,15 +197,17 @@ def test_a_listed_picture_that_the_archive_lacks_is_a_dropped_row(tmp_path):
     ("text", "message"),
     [
         ("", "line 1 names the columns none"),
-        ("path;label\n", "line 1 names the columns path;label"),
-        ("path,label,age\n", "line 1 names the columns path, label, age"),
-        ("path,label,label\n", "line 1 names"),
+        ("path:label\n", r"line 1 names the columns path:label \(divided by ','\)"),
+        ("path;age\n", r"line 1 names the columns path, age \(divided by ';'\)"),
+        ("path,label,label\n", "line 1 names the column label"),
         ("path,label\n", "lists no picture"),
+        ("path;label\n", "lists no picture"),
         ("path,label\n1.png\n", "line 2 has 1 cells, not 2"),
         ("path,label\n1.png,cat\n\n1.png,\n", "line 4 has no label for '1.png'"),
         ("path,label,split\n1.png,cat,tset\n", "line 2 has the split 'tset', which is none of"),
         ("path,label\n../1.png,cat\n", r"line 2 has the path '../1.png', which leads out"),
-        ("path,label\n/1.png,cat\n", "line 2 has the path .* which is absolute"),
+        ("path,label\n/,cat\n", "line 2 has the path '/', which is empty"),
+        ("path,label\n/a/../1.png,cat\n", "line 2 has the path .* which leads out"),
         ("path,label\n,cat\n", "line 2 has the path '', which is empty"),
         ("path,label\n1.png,cat\n./1.png,dog\n", "line 3 names '1.png' again, after line 2"),
         ('path,label\n"1.png,cat\n', "line 2 is not CSV"),

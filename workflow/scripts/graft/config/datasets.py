@@ -255,7 +255,7 @@ class Fer2013(Published):
 class Folder(Published):
     labels = {
         "class": Label(
-            "one tar with a folder for each class (see below), and perhaps a `.csv` table",
+            "one tar with a folder for each class (see below), and perhaps a `.csv` or `.tsv`",
             "the folders, or the table's labels",
             "each picture is its own, unless `group` or the table gives one",
         ),

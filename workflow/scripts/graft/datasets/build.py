@@ -11,7 +11,7 @@ import pandas as pd
 from graft.config.datasets import Limit, Shards, Split
 from graft.core.errors import GraftError
 from graft.datasets import containers
-from graft.datasets.label_sets import by_class
+from graft.datasets.label_sets import alike, by_class
 from graft.datasets.splits import (
     SPLITS,
     assign_shards,
@@ -33,7 +33,7 @@ class Counts(TypedDict):
     """Numbers of rows. `dropped` is by reason, `rows` by split, `splits` by split and class (a row
     of several classes counts for each of them, one of none for none); `duplicates` are the rows
     that the layout keeps whose picture is the same as an earlier one's; `uneven` are the sentences
-    of `splits.uneven`."""
+    of `splits.uneven`, `notes` those on the classes' names."""
 
     published: int
     kept: int
@@ -42,6 +42,7 @@ class Counts(TypedDict):
     splits: dict[str, dict[str, int]]
     duplicates: int
     uneven: list[str]
+    notes: list[str]
 
 
 class _Picture(NamedTuple):
@@ -123,6 +124,7 @@ def build(
         },
         "duplicates": duplicates,
         "uneven": uneven_classes,
+        "notes": alike(of_classes(kept)["label"], dataset),
     }
 
 

@@ -80,16 +80,16 @@ def by_words(names: Iterable[str]) -> dict[tuple[str, ...], dict[str, str]]:
     return dict(known)
 
 
-def split(name: str, named: Mapping[str, str], choices: str) -> str:
+def split(name: str, named: Mapping[str, str]) -> str:
     """The split of a cell of a table: `named` by the config, or else known; "" for "".
 
-    Raises ValueError, with `choices` for what may be named, for a name that is neither.
+    Raises ValueError for a name that is neither.
     """
     if not name or name in named:
         return named.get(name, "")
     meant = meaning(name)
     if meant is None or not meant[0] or meant[1]:
-        raise ValueError(f"has the split {name!r}, which is none of {', '.join(WORDS)}{choices}")
+        raise ValueError(f"has the split {name!r}, which is none of {', '.join(WORDS)}")
     return meant[0]
 
 

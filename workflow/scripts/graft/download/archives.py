@@ -123,6 +123,11 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURES)
 
 
+def is_label_table(name: str) -> bool:
+    """Whether a file's name is that of a table of labels."""
+    return name.lower().endswith((".csv", ".tsv"))
+
+
 def named(paths: Iterable[Path], dataset: str) -> dict[str, Path]:
     """A data set's raw files, `<set>/raw/<file>`, by their names in its data_file.csv.
 

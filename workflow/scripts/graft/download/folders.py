@@ -1,8 +1,8 @@
 """A user's folder of pictures: its digest, and its contents as one uncompressed tar.
 
-The tar holds the folder's pictures, its `.csv` tables and its folders, empty ones included; hidden
-files, what `junk` lists and all others are left out. It holds no times, owners or modes: equal
-folders give equal bytes.
+The tar holds the folder's pictures, its tables of labels and its folders, empty ones included;
+hidden files, what `junk` lists and all others are left out. It holds no times, owners or modes:
+equal folders give equal bytes.
 """
 
 import contextlib
@@ -16,7 +16,14 @@ from typing import BinaryIO, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError
-from graft.download.archives import add, is_picture, new_tar, normal, objection
+from graft.download.archives import (
+    add,
+    is_label_table,
+    is_picture,
+    new_tar,
+    normal,
+    objection,
+)
 from graft.download.junk import junk, passed_over
 
 Memory = dict[str, list]
@@ -156,7 +163,7 @@ def _walk_below(
             if left_out is not None:
                 left_out[entry] += _files(item)
             continue
-        if not is_folder and not (is_picture(name) or name.lower().endswith(".csv")):
+        if not is_folder and not (is_picture(name) or is_label_table(name)):
             continue
         if reason := objection(name):
             raise GraftError(f"config: {key} holds {name!r}, whose name {reason}. Rename it.")
