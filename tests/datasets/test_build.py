@@ -1,7 +1,9 @@
 """From candidates to rows: limits, published splits, and what cannot be built."""
 
 import io
+import json
 import tarfile
+import unicodedata
 
 import numpy as np
 import pytest
@@ -164,3 +166,34 @@ def test_what_chance_divides_unevenly_is_told(tmp_path):
     assert any("of the 60 samples of a" in sentence for sentence in counts["uneven"])
     _, counts = build_rows(*plain(tmp_path, ["a"] * 300 + ["b"] * 200), split=SHARES)
     assert counts["uneven"] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Cat", "cat"),
+        ("polar bear", "polar  bear"),
+        ("polar bear", "polarbear"),
+        ("cat", "cat "),
+        ("cat", "cat\u00a0"),
+        ("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")),
+        ("CAF\u00c9", unicodedata.normalize("NFD", "caf\u00e9")),
+        ("stra\u00dfe", "STRASSE"),
+        ("\u30ab", "\uff76"),
+    ],
+)
+def test_classes_that_hardly_differ_by_name_are_told_with_both(tmp_path, one, other):
+    labels = [one] * 40 + [other] * 40 + ["dog"] * 40
+    frame, counts = build_rows(*plain(tmp_path, labels), split=SHARES)
+    (note,) = counts["notes"]
+    for name in (one, other):
+        assert f"{json.dumps(name)} (40 rows)" in note
+    first, second = sorted((one, other))
+    assert f"datasets.d.classes.rename to {{{json.dumps(second)}: {json.dumps(first)}}}" in note
+    assert {*frame["label"]} == {one, other, "dog"}  # it is a warning
+
+
+def test_classes_of_clearly_different_names_have_no_note(tmp_path):
+    labels = ["cat", "cats", "bobcat", "c-at", "1", "01"] * 20
+    _, counts = build_rows(*plain(tmp_path, labels), split=SHARES)
+    assert counts["notes"] == []

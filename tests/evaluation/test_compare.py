@@ -255,3 +255,10 @@ def test_bad_arguments_are_refused():
         compared({"a": {0: _table([True])}}, metric="auroc")
     with pytest.raises(GraftError, match="no predictions"):
         compared({"a": {}})
+
+
+def test_classes_without_a_test_row_are_named():
+    both = compared({"a": {0: _table([1, 1, 0, 1])}}, resamples=100)
+    assert (both["n_classes"], both["untested"]) == (2, [])
+    one = compared({"a": {0: _table([1, 1, 0, 1], true=[1, 1, 1, 1])}}, resamples=100)
+    assert (one["n_classes"], one["untested"]) == (2, ["f"])

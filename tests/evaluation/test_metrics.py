@@ -105,7 +105,7 @@ def test_several_classes_are_ranked_one_against_the_rest():
     # Class c never occurs, so a and b alone have an AUROC; both are separated perfectly.
     confidences = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
     found = measured([0, 0, 1, 1], confidences, list("abc"))
-    assert found["accuracy"] == 3 / 4
+    assert found["accuracy"] == 3 / 4 and found["untested"] == ["c"]
     assert found["balanced_accuracy"] == pytest.approx((1 + 1 / 2) / 2)
     # c was predicted, so it counts, with a precision and a recall of 0.
     assert found["macro_precision"] == pytest.approx((1 + 1 + 0) / 3)

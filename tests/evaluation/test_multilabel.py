@@ -148,3 +148,12 @@ def test_a_run_that_ranks_no_better_than_chance_has_failed():
     options = {"metric": "mean_ap", "select": "mean_ap", "best_epoch": 1, "val_rows": 9}
     failed = failure.failure(measured, history, **options)
     assert failed.reason == "test mAP 25.0 %, not above the 25.0 % of a random ranking"
+
+
+def test_classes_without_a_positive_are_named():
+    true = [[0, 1], [0, 1], [0, 0]]
+    measured = multilabel.measure(table(np.zeros((3, 2)), true), thresholds=[0, 0], **OPTIONS)
+    assert measured["untested"] == [measured["classes"][0]]
+    runs = {"a": {0: table(np.zeros((3, 2)), true)}}
+    compared = compare.compare(runs, metric="mean_ap", **OPTIONS)
+    assert (compared["n_classes"], compared["untested"]) == (2, measured["untested"])

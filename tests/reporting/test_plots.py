@@ -9,7 +9,7 @@ from reporting_builders import RIGHT, result
 
 from graft.reporting import plots
 from graft.reporting.plots import FIGURES
-from graft.reporting.results import Results
+from graft.reporting.results import Results, Samples
 
 
 def test_runs_that_failed_or_saw_other_views_get_a_warning(tmp_path):
@@ -154,3 +154,15 @@ def test_a_run_that_ended_a_little_below_its_start_is_named_and_has_not_failed(t
     run.fits["fine_tuning", 0]["samples"]["val"] = 10_000
     (warning,) = plots.warnings(run, "accuracy")
     assert "failed: validation accuracy 90.0 % at epoch 1, worse than the 91.0 %" in warning
+
+
+def test_notes_on_how_samples_were_read_come_first(tmp_path):
+    notes = ["x.tar: 3 of its 9 names are those of pictures but for the case."]
+    structure = {"notes": notes, "uneven": ["test has 0 of the 9 samples of a"]}
+    noted = replace(
+        result(tmp_path / "a.csv", RIGHT),
+        comparison={"n_samples": 4, "modes": {}},
+        gathered=Samples(structure, {}, {}, [], []),
+    )
+    first, *_, last = noted.caveats()
+    assert first == notes[0] and last.startswith("The split is uneven: test has 0")

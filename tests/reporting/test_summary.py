@@ -10,7 +10,7 @@ ROW = {"mean": 0.812, "low": 0.75, "high": 0.87, "seeds": {"0": 0.8, "1": 0.824}
 URI = "sqlite:///results/mlflow/mlflow.db"
 
 
-def write(folder, *, metric="accuracy", warnings=("c had not converged",), labels=None):
+def write(folder, *, metric="accuracy", warnings=("c had not converged",), labels=None, **changes):
     folder.mkdir(parents=True)
     (folder / "plots").mkdir()
     compared = {
@@ -20,6 +20,7 @@ def write(folder, *, metric="accuracy", warnings=("c had not converged",), label
         "modes": {"from_scratch": ROW, "fine_tuning": ROW | {"low": None, "high": None}},
         "failed": {"fine_tuning": {"1": "diverged at epoch 2"}},
         "pairs": [{"verdict": "a beats b"}],
+        **changes,
     }
     (folder / "comparison.seal.json").write_text(json.dumps(compared))
     (folder / "plots/plots.seal.json").write_text(json.dumps({"warnings": list(warnings)}))
@@ -80,3 +81,11 @@ def test_the_sentence_of_a_failed_job_is_the_last_line_of_its_log(tmp_path):
         f"graft train: a is wrong. Do b.  ({logs[0]})",
         f"ValueError: x  ({logs[1]})",
     ]
+
+
+def test_the_classes_that_the_figures_are_of_are_told(tmp_path):
+    write(tmp_path / "experiments/faces", n_classes=6, untested=["a", "b", "c", "d"])
+    heading = "accuracy of 1,234 samples of 2 of 6 classes, none of a, b, c and 1 more classes ("
+    assert heading in "\n".join(summary.lines(tmp_path, ["faces"], URI))
+    write(tmp_path / "experiments/all", n_classes=6, untested=[])
+    assert "accuracy of 1,234 samples (" in "\n".join(summary.lines(tmp_path, ["all"], URI))

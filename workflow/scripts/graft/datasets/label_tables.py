@@ -8,7 +8,6 @@ the config.
 import codecs
 import csv
 import io
-import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

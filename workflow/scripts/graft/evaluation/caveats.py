@@ -65,11 +65,18 @@ def _without_test(support: Sequence[int], classes: Sequence[str]) -> str | None:
     missing = [name for name, rows in zip(classes, support, strict=True) if not rows]
     if not missing:
         return None
-    more = f" and {len(missing) - NAMED} more classes" if len(missing) > NAMED else ""
+    tested = len(classes) - len(missing)
     return (
-        f"No test sample of {', '.join(missing[:NAMED])}{more}: how well they are recognised is "
-        "not measured. Add pictures, raise split.test, or set another split.seed."
+        f"No test sample of {listed(missing)}: how well they are recognised is not measured, and "
+        f"accuracies and average precisions are those of the other {tested} of {len(classes)} "
+        "classes. Add pictures, raise split.test, or set another split.seed."
     )
+
+
+def listed(classes: Sequence[str]) -> str:
+    """The names of the first few classes, and how many more there are."""
+    more = f" and {len(classes) - NAMED} more classes" if len(classes) > NAMED else ""
+    return ", ".join(classes[:NAMED]) + more
 
 
 def _one_seed(comparison: Mapping, seeds: int) -> str | None:

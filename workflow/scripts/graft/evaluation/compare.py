@@ -53,6 +53,7 @@ def compare(
       predict the same), `low`, `high`
       (the interval of the mean) and `seeds` (seed as text -> figure);
     - `failed`: mode -> seed as text -> reason, of the modes with a failed run;
+    - `n_classes`, and `untested`: the names of those without a test row;
     - `majority_baseline`: the metric's `failure.baseline` on these rows;
     - `pairs`: for each pair `a` (the higher), `b`, `difference` of their means >= 0, `low`,
       `high` (its paired interval) and `verdict`, a sentence.
@@ -134,6 +135,8 @@ def compare(
         "level": level,
         "n_samples": len(first.true),
         "n_groups": groups,
+        "n_classes": len(first.classes),
+        "untested": untested(first),
         "seeds": [int(s) if isinstance(s, np.integer) else s for s in seeds],
         "modes": figures,
         "failed": {
@@ -146,6 +149,16 @@ def compare(
         else baseline(metric, np.bincount(first.true)),
         "pairs": pairs,
     }
+
+
+def untested(run: Aligned) -> list[str]:
+    """The classes without a row."""
+    if isinstance(run, multilabel.Predictions):
+        return [
+            name for name, of in zip(run.classes, run.true.T, strict=True) if not (of == 1).any()
+        ]
+    rows = np.bincount(run.true, minlength=len(run.classes))
+    return [name for name, count in zip(run.classes, rows, strict=True) if not count]
 
 
 def alike(metric: str) -> tuple[str, ...]:

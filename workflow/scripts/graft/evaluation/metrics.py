@@ -56,7 +56,8 @@ def classification_metrics(
     `true` is int (n,), the index of each row's class; `log_probabilities` is float (n, K), the
     log-softmax of the logits; the prediction is the most confident class. Returns METRICS (floats)
     and `majority_baseline` (the share of the commonest class among these rows), `confusion_matrix`
-    (K lists of K counts, rows are the true class), `n` and `classes`.
+    (K lists of K counts, rows are the true class), `n`, `classes` and `untested`, those of the
+    classes without a row here.
 
     Macro precision, recall and F1 are means over the classes that occur among the true or the
     predicted ones, with 0 for an undefined ratio; balanced accuracy is the mean recall of the
@@ -108,6 +109,7 @@ def classification_metrics(
         "confusion_matrix": matrix.tolist(),
         "n": len(true),
         "classes": [str(name) for name in classes],
+        "untested": [str(name) for k, name in enumerate(classes) if not np.any(true == k)],
     }
 
 

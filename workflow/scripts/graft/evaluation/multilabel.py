@@ -178,14 +178,16 @@ def measure(
     intervals = bootstrap.intervals(
         weighted, rows.group, resamples=resamples, seed=seed, level=level
     )
+    per_class = _per_class(rows, thresholds)
     return {
         **{name: _plain(value[0]) for name, value in values.items()},
         "majority_baseline": baseline(rows.true),
-        "per_class": _per_class(rows, thresholds),
+        "per_class": per_class,
         "thresholds": [float(value) for value in thresholds],
         "intervals": dict(intervals) or dict.fromkeys(METRICS),
         "n": len(rows.true),
         "classes": rows.classes,
+        "untested": [name for name, row in per_class.items() if not row["positives"]],
     }
 
 

@@ -175,7 +175,8 @@ class Results:
         ]
 
     def caveats(self) -> list[str]:
-        """What a reviewer would object to (see `evaluation.caveats`); of uneven splits too."""
+        """How the samples were read, and what a reviewer would object to (see
+        `evaluation.caveats`); of uneven splits too."""
         measured, fit = next(iter(self.metrics.values())), next(iter(self.fits.values()))
         sentences = caveats(
             self.comparison,
@@ -185,7 +186,9 @@ class Results:
             seeds=len({seed for _, seed in self.fits}),
             target=self.target,
         )
-        uneven = self.gathered.structure.get("uneven", []) if self.gathered else []
+        structure = self.gathered.structure if self.gathered else {}
+        sentences = [*structure.get("notes", []), *sentences]
+        uneven = structure.get("uneven", [])
         if uneven:
             more = f" and {len(uneven) - 2} more" if len(uneven) > 2 else ""
             sentences.append(

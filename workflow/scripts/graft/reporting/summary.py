@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.core.errors import GraftError
+from graft.evaluation.caveats import listed
 from graft.evaluation.failure import BASELINES, NAMES, failed_runs
 
 WARNINGS = 3
@@ -54,6 +55,9 @@ def _experiment(results: Path, name: str) -> list[str]:
     metric = compared["metric"]
     baseline = f"{BASELINES[metric]}: {100 * compared['majority_baseline']:.1f} %"
     heading = f"{name}: test {NAMES[metric]} of {compared['n_samples']:,} samples"
+    if untested := compared.get("untested", []):
+        total = compared["n_classes"]
+        heading += f" of {total - len(untested)} of {total} classes, none of {listed(untested)}"
     rows = {mode: _figure(compared, mode) for mode in compared["modes"]}
     width = max(map(len, rows))
     labels = folder / "labels.seal.json"
