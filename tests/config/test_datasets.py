@@ -1,6 +1,7 @@
 """Settings of data sets: one sentence for each mistake."""
 
 import pytest
+import yaml
 from builders import FOLDER, MERGED, overlay
 from conftest import SHIPPED
 
@@ -165,3 +166,35 @@ def test_the_names_of_splits_are_one_or_several(splits, read):
 def test_names_of_splits_that_cannot_be_are_refused(splits, message):
     with pytest.raises(GraftError, match=message):
         read_config(overlay(mine=FOLDER | {"options": {"splits": splits}}))
+
+
+@pytest.mark.parametrize(
+    ("classes", "key"),
+    [
+        ("{only: [yes, no]}", "only.0"),
+        ("{only: [cat, off]}", "only.1"),
+        ("{only: [0, 1]}", "only.0"),
+        ("{only: [cat, ~]}", "only.1"),
+        ("{only: [2020-01-01]}", "only.0"),
+        ("{only: yes}", "only"),
+        ("{one_vs_rest: no}", "one_vs_rest"),
+        ("{one_vs_rest: 0}", "one_vs_rest"),
+        ("{rename: {cat: yes}}", "rename.cat"),
+        ("{rename: {cat: 1.5}}", "rename.cat"),
+        ("{rename: {yes: cat}}", "rename"),
+        ("{rename: {0: cat}}", "rename"),
+        ("{rename: {2020-01-01: cat}}", "rename"),
+    ],
+)
+def test_what_yaml_reads_as_no_text_is_to_be_quoted(classes, key):
+    """Bare yes, no, numbers, dates and null as names of classes."""
+    with pytest.raises(GraftError, match=rf"datasets\.mine\.classes\.{key} .*[Qq]uote it") as error:
+        read_config(overlay(mine=FOLDER | {"classes": yaml.safe_load(classes)}))
+    assert "\n" not in str(error.value)
+
+
+def test_quoted_names_are_classes():
+    classes = yaml.safe_load('{only: ["yes", "0"], rename: {"no": "off"}}')
+    config = read_config(overlay(mine=FOLDER | {"classes": classes}))
+    assert config.datasets["mine"].classes.only == ("yes", "0")
+    assert config.datasets["mine"].classes.rename == {"no": "off"}

@@ -36,6 +36,9 @@ _BOUNDS = {
 }
 
 
+_QUOTE = ' (YAML reads yes, no, on, off, null, numbers and dates as other values: quote it, "yes")'
+
+
 def read_config(raw: Mapping[str, object]) -> Config:
     """The config, complete and consistent.
 
@@ -185,8 +188,11 @@ def _wanted(alike: Sequence[ErrorDetails], value: object) -> str:
     if "a number" in names:
         names.pop("a whole number", None)
     hint = ""
+    written = isinstance(value, str | dict | list)
     if "a list" in names and not isinstance(value, dict | list):
-        hint = f" (for example [{value}])"
+        hint = f" (for example [{value}])" if written or not isinstance(value, bool) else _QUOTE
+    elif "text" in names and not written:
+        hint = _QUOTE
     elif isinstance(value, str) and {"a number", "a whole number"} & set(names):
         hint = " (YAML reads 5e-4 as text: write 0.0005; --config '{...}' makes all values text)"
     return f"{' or '.join(names)}{hint}"
