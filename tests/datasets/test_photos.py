@@ -38,6 +38,19 @@ def test_pictures_are_counted_by_the_folder_at_the_top(tmp_path):
     assert photos.count(place) == Counter(cat=4, dog=2)
 
 
+@pytest.mark.parametrize("pattern", ["{}", "PetImages/PetImages/{}", "Training/{}", "train/{}"])
+def test_the_classes_are_those_that_the_layout_reads(tmp_path, pattern):
+    names = [f"{pattern.format(name)}/{n}.jpg" for name in ("cat", "dog") for n in range(3)]
+    tested = [name.replace("rain", "est", 1) for name in names if "rain" in name]
+    place = plant(tmp_path / "mine", {name: b"x" for name in (*names, *tested)})
+    assert photos.count(place) == Counter(dict.fromkeys(("cat", "dog"), 3 + len(tested) // 2))
+
+
+def test_folders_that_may_be_splits_are_counted_until_the_config_answers(tmp_path):
+    place = plant(tmp_path / "mine", {f"{a}/{b}/1.jpg": b"x" for a in "AB" for b in ("cat", "dog")})
+    assert photos.count(place) == Counter(A=2, B=2)
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from graft.core.errors import GraftError
+from graft.datasets import class_folders
+from graft.datasets.class_folders import Tree
 from graft.download.archives import is_picture
 from graft.download.junk import junk
 
@@ -31,27 +33,34 @@ SIDE = 96
 
 
 def count(folder: Path) -> Counter[str]:
-    """Class -> number of pictures in the sub-folder of its name and below, hidden ones left out.
+    """Class -> number of its pictures, hidden ones left out.
 
-    Raises GraftError if it is no folder, or has fewer than two classes of two pictures or more.
+    The classes are those that the layout `folder` will read (see `class_folders`); of folders that
+    it will ask about, the top ones. Raises GraftError if it is no folder, or has fewer than two
+    classes of two pictures or more.
     """
     if not folder.is_dir():
         raise GraftError(
             f"{folder}: there is no such folder. Give the one with your classes in it."
         )
-    classes: Counter[str] = Counter()
+    pictures: list[str] = []
     for place, below, files in os.walk(folder):
         below[:] = sorted(name for name in below if not (name.startswith(".") or junk(f"{name}/")))
-        parts = Path(place).relative_to(folder).parts
-        if parts:
-            shown = (name for name in files if not (name.startswith(".") or junk(name)))
-            classes[parts[0]] += sum(map(is_picture, shown))
-    classes = +classes
+        shown = (name for name in files if not (name.startswith(".") or junk(name)))
+        pictures += [
+            (Path(place).relative_to(folder) / name).as_posix() for name in shown if is_picture(name)
+        ]
+    tree = Tree(pictures)
+    try:
+        found = class_folders.classes(tree, folder)
+    except GraftError:  # a question, which the config can answer once it is written
+        found = class_folders.classes(tree, folder, "none")
+    classes = Counter(label[0] for name in pictures if (label := found.of(name)))
     if len(classes) < 2:
-        found = f"only {', '.join(classes)}" if classes else "none"
+        held = f"only {', '.join(classes)}" if classes else "none"
         raise GraftError(
             f"{folder}: it needs a sub-folder with pictures for each of two classes or more, and "
-            f"has {found}. Sort the pictures into one folder per class."
+            f"has {held}. Sort the pictures into one folder per class."
         )
     for name, number in classes.items():
         if number < 2:
