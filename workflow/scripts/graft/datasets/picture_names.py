@@ -32,6 +32,7 @@ STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
 """In what names may differ, and what is equal of them; each includes those before."""
 
 FOLDER = "folder"
+SAMPLED = 1000
 
 
 class Match(NamedTuple):
@@ -73,15 +74,17 @@ def matches(
 
 def above(paths: Sequence[str], pictures: Sequence[str], starts: Sequence[str]) -> str:
     """What all paths have in front of the part that the pictures' names have, such as
-    "/home/ada/photos/"; "" if they have nothing, or if without it no more pictures are found."""
-    if not paths:
+    "/home/ada/photos/"; "" if they have nothing, or if without it no more pictures are found, of
+    about SAMPLED paths."""
+    some, every = paths[:: max(1, len(paths) // SAMPLED)], set(pictures)
+    if all(any(start + path in every for start in starts) for path in some):
         return ""
     index = _Index(pictures, bare)
     common = posixpath.commonprefix([posixpath.dirname(path).split("/") for path in paths])
     fronts = ["", *(f"{'/'.join(common[: n + 1])}/" for n in range(len(common)))]
 
     def count(front: str) -> int:
-        return sum(index.start(path.removeprefix(front), starts) is not None for path in paths)
+        return sum(index.start(path.removeprefix(front), starts) is not None for path in some)
 
     return max(fronts, key=count)
 
