@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from graft.config.architectures import PROBES
 from graft.core.errors import damaged
@@ -20,6 +20,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     percent,
+    plain_logarithms,
     style,
 )
 from graft.reporting.plots import FIGURES
@@ -127,8 +128,7 @@ def _scale_loss(axes: Axes, histories: Mapping[str, Sequence[pd.DataFrame]]) -> 
     losses = losses[np.isfinite(losses) & (losses > 0)]
     if len(losses) and losses.max() > LOG_RANGE * np.median(losses):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")  # the default writes formulas, see `STYLE`
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        plain_logarithms(axes.yaxis)
 
 
 def _require(run: pd.DataFrame, names: Sequence[str], mode: str) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
 
 from graft.config.architectures import PROBES
 from graft.evaluation.failure import NAMES
@@ -20,6 +19,7 @@ from graft.reporting.figures.style import (
     mode_colour,
     new_figure,
     percent,
+    plain_logarithms,
     style,
 )
 from graft.reporting.plots import FIGURES
@@ -71,8 +71,7 @@ def learning_rates(fits: Mapping[str, Sequence[Mapping]], *, metric: str = "accu
         axes.set_title(mode, color=mode_colour(mode))
         axes.set_xlabel("learning rate of transferred layers" if scaled else "learning rate")
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")  # the default writes formulas, see `STYLE`
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        plain_logarithms(axes.xaxis)
         low, high = axes.get_xlim()
         if high / low < SPREAD:
             axes.set_xlim(low / SPREAD, high * SPREAD)

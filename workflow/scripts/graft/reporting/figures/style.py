@@ -11,20 +11,23 @@ import math
 import os
 import re
 import textwrap
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from graft.config.architectures import MODES
 from graft.core.files import atomic
 from graft.evaluation.failure import NAMES, failed_runs
+from graft.reporting.figures import fonts
 
 MODE_COLOURS = {
     "from_scratch": "#D55E00",
@@ -92,9 +95,15 @@ def numbers_in(mode: str) -> list[int]:
 
 
 def save_svg(figure: Figure, path: str | os.PathLike) -> None:
-    """Write a figure as SVG; equal figures give equal bytes (no date, no random ids)."""
-    with style(), atomic(path) as temporary:
+    """Write a figure as SVG; equal figures give equal bytes (no date, no random ids).
+
+    Characters that its font lacks are drawn with another one, if it is installed (see `fonts`).
+    """
+    with style(), atomic(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(temporary, format="svg", dpi=DPI, metadata={"Date": None})
+        if fonts.complete(figure):
+            figure.savefig(temporary, format="svg", dpi=DPI, metadata={"Date": None})
 
 
 @contextlib.contextmanager
@@ -121,6 +130,13 @@ def grid_shape(panels: int, most: int) -> tuple[int, int]:
 
 def percent() -> FuncFormatter:
     return FuncFormatter(lambda share, _: f"{100 * share:.4g} %")
+
+
+def plain_logarithms(axis: Axis) -> None:
+    """Label a logarithmic axis at its powers of ten with numbers: matplotlib writes formulas, which
+    STYLE shows as they are typed."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def estimates_axis(axes: Axes, metric: str, level: float) -> None:
