@@ -57,7 +57,8 @@ def test_pictures_that_two_published_splits_share_are_dropped_and_counted(tmp_pa
     blank, dot = np.zeros((4, 4)), np.eye(4)
     archives = mnist_pair(tmp_path, "train", [0] * 3 + [1] * 3, [blank, dot, 2 * dot] * 2)
     archives |= mnist_pair(tmp_path, "t10k", [0, 1], [3 * dot, blank])
-    frame, counts = structure("mnist", archives, "digit", split={"val": 0.5, "train": 0.3})
+    shares = {"val": 0.5, "train": 0.3, "conflicting_labels": "keep"}
+    frame, counts = structure("mnist", archives, "digit", split=shares)
     assert counts["dropped"] == {"duplicate_of_test": 2}
     assert counts["duplicates"] == 4
     gone = frame[frame["drop_reason"] != ""]

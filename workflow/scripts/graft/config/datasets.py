@@ -111,6 +111,18 @@ class Split(Settings):
     """share that is reported, and used for nothing else; the three sum to 1"""
     seed: Natural = 0
     """seed of the split, the limit and the order of the rows"""
+    conflicting_labels: Literal["drop", "keep"] = "drop"
+    """samples whose picture, byte for byte, is there under another label too: drop all of them
+    (`conflicting_label`), or keep them; does not apply where a picture may have several classes"""
+    near_duplicates: Literal["group", "report", "off"] = "group"
+    """pictures that show the same in other bytes: `group` keeps them in one split, and drops from
+    the training samples what is published for the test as well; `report` only lists them; `off`
+    does not look for them: see below"""
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The share of each split."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 class Limit(Settings):

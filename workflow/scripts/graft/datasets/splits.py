@@ -66,19 +66,20 @@ def draw(
     return np.array(order, dtype=object)[places][codes]
 
 
-def repeats(rows: pd.DataFrame) -> list[str]:
-    """Why rows are dropped whose picture is in another split as well; "" for all others.
+def repeats(rows: pd.DataFrame, column: str = "content", reason: str = "duplicate_of") -> list[str]:
+    """Why rows are dropped whose picture is in another split as well; "" for all others. `column`
+    is equal for rows that show the same.
 
     A picture that is also in test is dropped from train and val (`duplicate_of_test`), one that is
     also in val from train (`duplicate_of_val`); a row without a split is treated like one of train.
     """
-    splits, content = rows["split"].tolist(), rows["content"].tolist()
-    pictures: dict[str, set[bytes]] = {split: set() for split in (*SPLITS, "")}
+    splits, content = rows["split"].tolist(), rows[column].tolist()
+    pictures: dict[str, set[bytes | int]] = {split: set() for split in (*SPLITS, "")}
     for split, picture in zip(splits, content, strict=True):
         pictures[split].add(picture)
     before = {"train": ("test", "val"), "val": ("test",), "test": (), "": ("test", "val")}
     return [
-        next((f"duplicate_of_{other}" for other in before[split] if picture in pictures[other]), "")
+        next((f"{reason}_{other}" for other in before[split] if picture in pictures[other]), "")
         for split, picture in zip(splits, content, strict=True)
     ]
 
