@@ -310,7 +310,7 @@ def test_near_duplicates_of_another_class_are_kept_and_named(tmp_path):
     frame, counts = made(tmp_path, rows, pictures)
     assert frame["drop_reason"].eq("").all()
     assert counts["notes"] == [
-        "2 samples are near duplicates of samples of other classes (near_duplicates.csv)"
+        "2 samples are near duplicates of samples of other classes (near_duplicates.csv)."
     ]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from reporting_builders import RIGHT, result
@@ -60,3 +61,76 @@ def test_the_budget_of_trials_stands_in_updates(tmp_path):
         "Every mode was chosen on the validation samples among 2 candidates by trials of 1,000 to "
         "2,000 updates, the best then of at most 30 epochs."
     )
+
+
+def seal(stage, dropped, part=None, **more):
+    """The seal of a stage that works on a data set."""
+    wildcards = {"dataset": "d"} | ({"part": part} if part else {})
+    own = {"stage": stage, "recipe": {"wildcards": wildcards}}
+    return {"dropped": dropped, **more, "seal": own}
+
+
+FROM = {"": {"no_label": 4}, "train": {"over_limit": 2, "no_label": 1}}
+DROPS = {
+    "by the splits that are counted": (
+        {"data_file": [seal("structure", {"no_label": 5, "over_limit": 2}, dropped_from=FROM)]},
+        [
+            ("structure", "no_label", {"": 4, "train": 1}),
+            ("structure", "over_limit", {"train": 2}),
+        ],
+    ),
+    "without a count by split": (
+        {"data_file": [seal("structure", {"bad_age": 3})]},
+        [("structure", "bad_age", {"": 3})],
+    ),
+    "summed over parts": (
+        {
+            "crops": [
+                seal("crop", {"no_face": 1}, "train-00"),
+                seal("crop", {"no_face": 2, "unreadable": 9}, "train-01"),
+                seal("crop", {"no_face": 4}, "test-00"),
+            ]
+        },
+        [
+            ("crop", "unreadable", {"train": 9}),
+            ("crop", "no_face", {"train": 3, "test": 4}),
+        ],
+    ),
+    "of stages and reasons to come": (
+        {
+            "data_file": [seal("structure", {"of_the_future": 1})],
+            "packs": [seal("pack", {"all_black": 2}, "val-00")],
+            "sieves": [seal("sieve", {"blurred": 3}, "test-00")],
+        },
+        [
+            ("structure", "of_the_future", {"": 1}),
+            ("pack", "all_black", {"val": 2}),
+            ("sieve", "blurred", {"test": 3}),
+        ],
+    ),
+    "none": ({"data_file": [seal("structure", {})]}, []),
+    "of a run and not of the data set": (
+        {"fits": [{"dropped": {"x": 1}, "seal": {"recipe": {"wildcards": {"mode": "m"}}}}]},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DROPS)
+def test_what_was_dropped_is_read_from_whatever_stage_counts_it(kind):
+    records, expected = DROPS[kind]
+    empty = {"data_file": [seal("structure", {})], "crops": [], "packs": []}
+    records = empty | records
+    files = {role: [Path(f"{n}") for n in range(len(found))] for role, found in records.items()}
+    found = Samples.gather(files, records).drops()
+    shown = [(one.stage, one.reason, {k: n for k, n in one.splits.items() if n}) for one in found]
+    assert shown == expected
+
+
+def test_notices_of_the_structure_stage_are_caveats(tmp_path):
+    run = result(tmp_path / "a.csv", RIGHT)
+    structure = STRUCTURE | {"notices": ["2 samples stay (conflicts.csv)"]}
+    samples = Samples(structure, {}, {}, [], [])
+    comparison = {"metric": "accuracy", "pairs": [], "modes": {}, "n_groups": 4, "level": 0.95}
+    found = replace(run, gathered=samples, comparison=comparison | {"n_samples": 4}).caveats()
+    assert found[-1] == "2 samples stay (conflicts.csv)."

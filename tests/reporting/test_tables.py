@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from graft.reporting import tables
+from graft.reporting.results import Drop
 
 COMPARISON = {
     "metric": "accuracy",
@@ -110,3 +111,30 @@ def test_summary_page_is_escaped_and_needs_no_other_file(tmp_path):
     before = path.read_bytes()
     tables.write_summary(table, path, title="faces <1>", **sentences)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("drops", "cells"),
+    [
+        ([], []),
+        (
+            [Drop("structure", "conflicting_label", {"": 1200, "test": 3})],
+            ["structure", "conflicting label", "1,200", "–", "–", "3", "1,203"],
+        ),
+        (
+            [Drop("crop", "no_face", {"train": 1}), Drop("a <b>", "<i>_x", {"val": 2})],
+            [
+                *("crop", "no face detected", "–", "1", "–", "–", "1"),
+                *("a <b>", "<i> x", "–", "–", "2", "–", "2"),
+            ],
+        ),
+    ],
+)
+def test_the_summary_has_what_was_dropped_by_reason_and_split(tmp_path, drops, cells):
+    table = tables.summary_table(_metrics(), COMPARISON)
+    path = tmp_path / "summary.html"
+    tables.write_summary(table, path, title="x", verdicts=[], drops=drops)
+    text = path.read_text(encoding="utf-8").partition("<h2>Dropped samples</h2>")[2]
+    heads = ["by", "because", "no split yet", "train", "val", "test", "all"]
+    assert [cell.strip() for cell in _Page(text).cells] == (heads + cells if drops else [])
+    assert ("None." in text) == (not drops)

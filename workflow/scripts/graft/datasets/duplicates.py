@@ -75,24 +75,24 @@ def notices(
         done = "were dropped" if drop else "stay"
         sentences.append(
             f"{conflicts:,} samples, whose picture is there under another label too, {done} "
-            "(conflicts.csv)"
+            "(conflicts.csv)."
         )
     if near.alike:
         sentences.append(
             f"{len(near.clusters):,} pictures are so alike, and few of them so much as copies are, "
-            "that it may be their nature: no split follows from it (near_duplicates.csv)"
+            "that it may be their nature: no split follows from it (near_duplicates.csv)."
         )
     if across and not grouped:
         sentences.append(
             f"{across:,} training or validation samples stay that are near duplicates of "
-            "samples to be tested or validated on (near_duplicates.csv)"
+            "samples to be tested or validated on (near_duplicates.csv)."
         )
     clustered = rows[rows["cluster"] >= 0]
     mixed = clustered.groupby("cluster")["label"].transform("nunique") > 1
     if mixed.any() and not near.alike:
         sentences.append(
             f"{int(mixed.sum()):,} samples are near duplicates of samples of other classes "
-            "(near_duplicates.csv)"
+            "(near_duplicates.csv)."
         )
     return sentences
 

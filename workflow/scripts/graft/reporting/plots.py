@@ -44,7 +44,8 @@ def write(
         "warnings": [*results.caveats(), *warnings(results, results.comparison["metric"])],
         "notes": results.notes(),
     }
-    tables.write_summary(table, page, title=results.title, **sentences)
+    drops = results.samples.drops()
+    tables.write_summary(table, page, title=results.title, drops=drops, **sentences)
     return sentences | {"per_class": tables.per_class(by_mode) if results.several else None}
 
 

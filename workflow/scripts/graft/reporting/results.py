@@ -1,10 +1,10 @@
 """Results of an experiment: what its stages wrote, read from their files and seals."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -28,6 +28,18 @@ Records = Mapping[str, list[Record]]
 Value = TypeVar("Value")
 
 
+class Drop(NamedTuple):
+    """Samples that a stage dropped for a reason: their numbers by split, "" for none yet."""
+
+    stage: str
+    reason: str
+    splits: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.splits.values())
+
+
 @dataclass(frozen=True)
 class Samples:
     """The samples of a data set on their way to the predictions: counts and files by part."""
@@ -37,6 +49,8 @@ class Samples:
     packs: dict[str, Record]
     crop_files: list[Path]
     test_packs: list[Path]
+    counted: Sequence[Record] = ()
+    """The seals, of any stage that works on the data set, that count what it dropped."""
 
     @classmethod
     def gather(cls, files: Files, records: Records) -> "Samples":
@@ -50,6 +64,32 @@ class Samples:
             packs=packs,
             crop_files=files["crops"],
             test_packs=[path for path, part in parts if part.startswith("test")],
+            counted=[
+                record
+                for role in records.values()
+                for record in role
+                if "dropped" in record and "dataset" in record["seal"]["recipe"]["wildcards"]
+            ],
+        )
+
+    def drops(self) -> list[Drop]:
+        """What was dropped: the stages in their order, the commonest reasons first. A stage that
+        works on parts has its split from their names; the samples of others that no split is
+        counted for (`dropped_from`) had none yet."""
+        totals: dict[tuple[str, str], Counter[str]] = {}
+        for record in self.counted:
+            stage, part = record["seal"]["stage"], record["seal"]["recipe"]["wildcards"].get("part")
+            known = record.get("dropped_from", {})
+            for reason, number in record["dropped"].items():
+                splits = totals.setdefault((stage, reason), Counter())
+                own = {split: n.get(reason, 0) for split, n in known.items() if split}
+                splits.update(own)
+                splits[part.split("-")[0] if part else ""] += number - sum(own.values())
+        stages = list(dict.fromkeys(stage for stage, _ in totals))
+        found = [Drop(stage, reason, splits) for (stage, reason), splits in totals.items()]
+        return sorted(
+            (drop for drop in found if drop.total),
+            key=lambda drop: (stages.index(drop.stage), -drop.total, drop.reason),
         )
 
 
@@ -176,7 +216,7 @@ class Results:
 
     def caveats(self) -> list[str]:
         """How the samples were read, and what a reviewer would object to (see
-        `evaluation.caveats`); of uneven splits too."""
+        `evaluation.caveats`); of uneven splits and repeated pictures too."""
         measured, fit = next(iter(self.metrics.values())), next(iter(self.fits.values()))
         sentences = caveats(
             self.comparison,

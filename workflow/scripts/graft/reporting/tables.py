@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from graft.config.architectures import PROBES
+from graft.config.plan import SPLITS
 from graft.core.assets import Asset
 from graft.core.files import atomic
 from graft.evaluation import metrics as of_one
 from graft.evaluation import multilabel
 from graft.evaluation.failure import BASELINES, failed_runs
 from graft.evaluation.metrics import SCALED, UNSCALED, over_seeds, scaled
+from graft.reporting.contact_sheet import REASONS
 from graft.reporting.pages import write_page
+from graft.reporting.results import Drop
 
 SUMMARY = Asset(__file__, "templates/summary.html")
 OVERVIEW = Asset(__file__, "templates/overview.html")
@@ -177,8 +180,10 @@ def write_summary(
     verdicts: Sequence[str],
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    drops: Sequence[Drop] = (),
 ) -> None:
-    """Write the page of an experiment: the table of `summary_table` and the sentences."""
+    """Write the page of an experiment: the table of `summary_table`, the sentences, and the samples
+    that were dropped."""
     write_page(
         path,
         SUMMARY,
@@ -190,7 +195,16 @@ def write_summary(
         verdicts=verdicts,
         notes=notes,
         warnings=warnings,
+        drop_heads=["no split yet", *SPLITS, "all"],
+        drops=[dropped_row(drop) for drop in drops],
     )
+
+
+def dropped_row(drop: Drop) -> list[str]:
+    """The stage, the reason in words, and the numbers by split and of all."""
+    reason = REASONS.get(drop.reason, drop.reason.replace("_", " "))
+    numbers = [*(drop.splits.get(split, 0) for split in ("", *SPLITS)), drop.total]
+    return [drop.stage, reason, *(f"{number:,}" if number else NONE for number in numbers)]
 
 
 def summary_rows(table: pd.DataFrame) -> dict[str, Any]:
