@@ -16,7 +16,8 @@ from graft.core import seals  # noqa: E402
 
 MAKES = {
     "download": "the archive as published (a .tgz unpacked), its sha256 verified",
-    "structure": "`data_file.csv`: a row for every published sample, kept or dropped with a reason",
+    "structure": "`data_file.csv`: a row for every published sample, kept or dropped with a "
+    "reason; pictures that are repeated",
     "regions": "`regions.csv`: where in the kept pictures the objects are, if that is published",
     "crop": "aligned crops with landmarks, one HDF5 a part",
     "pack": "model-ready uint8 pictures and labels, mapped by readers",
