@@ -96,7 +96,8 @@ def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
 
 def test_fer2013_has_its_splits_and_its_repeats_are_reported(fer):
     rows = read_layout("fer2013", fer, "emotion")
-    frame, counts = build_rows(rows, fer, split=SPLIT)
+    published_rows = {"conflicting_labels": "keep", "near_duplicates": "report"}
+    frame, counts = build_rows(rows, fer, split=SPLIT | published_rows)
     with gzip.open(KIT / "fer2013" / "fer2013.csv.gz", "rt", newline="") as file:
         published = list(csv.DictReader(file))
     usage = Counter(row["Usage"] for row in published)
@@ -114,6 +115,15 @@ def test_fer2013_has_its_splits_and_its_repeats_are_reported(fer):
     assert sum(counts["splits"]["test"].values()) == 466
     for row in frame.itertuples():
         assert row.label == EMOTIONS[int(published[int(row.member)]["emotion"])]
+
+
+def test_fer2013_loses_conflicting_labels_and_training_pictures_like_those_of_the_test(fer):
+    _, counts = build_rows(read_layout("fer2013", fer, "emotion"), fer, split=SPLIT)
+    assert counts["dropped"] == {
+        **{"conflicting_label": 2, "duplicate_of_test": 8, "duplicate_of_val": 3},
+        **{"near_duplicate_of_test": 5, "near_duplicate_of_val": 1},
+    }
+    assert sum(counts["splits"]["test"].values()) == 466
 
 
 def test_fer2013s_pictures_are_those_of_the_table(fer):
