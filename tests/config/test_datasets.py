@@ -1,9 +1,13 @@
 """Settings of data sets: one sentence for each mistake."""
 
+import copy
+
 import pytest
 import yaml
 from builders import FOLDER, MERGED, overlay
-from conftest import SHIPPED
+from conftest import ROOT, SHIPPED
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
 from graft.config import plan
 from graft.config.datasets import LAYOUTS
@@ -198,3 +202,31 @@ def test_quoted_names_are_classes():
     config = read_config(overlay(mine=FOLDER | {"classes": classes}))
     assert config.datasets["mine"].classes.only == ("yes", "0")
     assert config.datasets["mine"].classes.rename == {"no": "off"}
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"near_duplicates": "drop"}, r"split\.near_duplicates is 'drop'"),
+        ({"near_duplicates": True}, r"split\.near_duplicates is True"),
+        ({"conflicting_labels": "group"}, r"split\.conflicting_labels is 'group'"),
+        ({"conflicting_label": "drop"}, r"split\.conflicting_label is not a known key"),
+    ],
+)
+def test_what_is_done_with_repeated_pictures_is_one_of_few_words(split, message):
+    with pytest.raises(GraftError, match=message):
+        read_config(overlay(mine={**FOLDER, "split": FOLDER["split"] | split}))
+
+
+@pytest.mark.parametrize("word", ["group", "report", "off", '"off"'])
+def test_the_words_are_read_as_yaml_writes_them(word):
+    split = FOLDER["split"] | yaml.safe_load(f"near_duplicates: {word}")
+    config = read_config(overlay(mine={**FOLDER, "split": split}))
+    assert config.datasets["mine"].split.near_duplicates == word.strip('"')
+
+
+def test_published_recipes_keep_the_published_training_set():
+    for name in ("fer2013", "voc2007"):
+        merged = copy.deepcopy(SHIPPED)
+        update_config(merged, load_configfile(ROOT / "config" / f"{name}.yaml"))
+        assert read_config(merged).datasets[name].split.near_duplicates == "report"

@@ -127,10 +127,10 @@ def test_what_was_dropped_is_read_from_whatever_stage_counts_it(kind):
     assert shown == expected
 
 
-def test_notices_of_the_structure_stage_are_caveats(tmp_path):
+def test_notes_of_the_structure_stage_are_caveats(tmp_path):
     run = result(tmp_path / "a.csv", RIGHT)
-    structure = STRUCTURE | {"notices": ["2 samples stay (conflicts.csv)"]}
+    structure = STRUCTURE | {"notes": ["2 samples stay (conflicts.csv)."]}
     samples = Samples(structure, {}, {}, [], [])
     comparison = {"metric": "accuracy", "pairs": [], "modes": {}, "n_groups": 4, "level": 0.95}
     found = replace(run, gathered=samples, comparison=comparison | {"n_samples": 4}).caveats()
-    assert found[-1] == "2 samples stay (conflicts.csv)."
+    assert found[0] == "2 samples stay (conflicts.csv)."

@@ -100,6 +100,11 @@ class Detector(Settings):
     """samples of one size per batch"""
 
 
+def _off(value: object) -> object:
+    """The word as YAML 1.1 reads it without quotes."""
+    return "off" if value is False else value
+
+
 class Split(Settings):
     train: OpenShare = 0.7
     """share of the samples to train on. Each group's split is drawn by a hash of it and `seed`, so
@@ -114,7 +119,7 @@ class Split(Settings):
     conflicting_labels: Literal["drop", "keep"] = "drop"
     """samples whose picture, byte for byte, is there under another label too: drop all of them
     (`conflicting_label`), or keep them; does not apply where a picture may have several classes"""
-    near_duplicates: Literal["group", "report", "off"] = "group"
+    near_duplicates: Annotated[Literal["group", "report", "off"], BeforeValidator(_off)] = "group"
     """pictures that show the same in other bytes: `group` keeps them in one split, and drops from
     the training samples what is published for the test as well; `report` only lists them; `off`
     does not look for them: see below"""
