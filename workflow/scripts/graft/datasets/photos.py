@@ -48,7 +48,9 @@ def count(folder: Path) -> Counter[str]:
         below[:] = sorted(name for name in below if not (name.startswith(".") or junk(f"{name}/")))
         shown = (name for name in files if not (name.startswith(".") or junk(name)))
         pictures += [
-            (Path(place).relative_to(folder) / name).as_posix() for name in shown if is_picture(name)
+            (Path(place).relative_to(folder) / name).as_posix()
+            for name in shown
+            if is_picture(name)
         ]
     tree = Tree(pictures)
     try:
