@@ -38,7 +38,7 @@ def drawing(kind, index):
 def test_own_pictures_from_a_folder_and_a_zip_file_to_the_report(tmp_path):
     mine = {f"{kind}/{i}.png": drawing(kind, i) for kind in ("disc", "square") for i in range(6)}
     more = {f"set/{i}.png": drawing(("disc", "box")[i % 2], 50 + i) for i in range(8)}
-    listed = "path,label\n" + "".join(f"{i}.png,{('disc', 'box')[i % 2]}\n" for i in range(8))
+    listed = "path,label\n" + "".join(f"{i}.PNG,{('disc', 'box')[i % 2]}\n" for i in range(8))
     published = make_zip(tmp_path / "more.zip", more | {"set/t.csv": listed.encode()})
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     config = overlay(
@@ -65,7 +65,13 @@ def test_own_pictures_from_a_folder_and_a_zip_file_to_the_report(tmp_path):
     frame = table.read(project.results / "data/both/data_file.csv")
     assert Counter(frame["label"]) == {"disc": 10, "square": 10}
     assert set(frame["archive"]) == {"mine/mine.tar", "more/more.tar"}
-    assert (project.results / "experiments/both/plots/summary.html").exists()
+    noted = "8 of its 8 names are those of pictures but for the case, such as '0.PNG'"
+    seal = json.loads((project.results / "data/both/data_file.seal.json").read_text())
+    assert noted in seal["notes"][0] and "more.tar: set/t.csv: " in seal["notes"][0]
+    assert noted in (project.results / "logs/structure/both.log").read_text()
+    assert noted in (project.results / "experiments/both/plots/summary.html").read_text().replace(
+        "&#39;", "'"
+    )
 
     os.utime(photos / "disc/0.png", (1, 1))
     photos = photos.rename(tmp_path / "moved")

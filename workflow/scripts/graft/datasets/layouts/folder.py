@@ -101,7 +101,7 @@ def rows(
         )
     else:
         candidates = _by_folder(tars[0], contents, classes)
-    yield from _grouped(candidates, pattern)
+    yield from _grouped(candidates, pattern, contents.path)
 
 
 class _Contents:
@@ -286,7 +286,7 @@ def _inside(contents: _Contents, table: str, read: Read) -> _Table:
         return _Table(source, folder, *read(source, archive.read(offset, size)))
 
 
-def _grouped(candidates: Rows, pattern: re.Pattern[str] | None) -> Rows:
+def _grouped(candidates: Rows, pattern: re.Pattern[str] | None, source: Path) -> Rows:
     """The candidates with the groups of their names; a note where only some have one."""
     alone: list[str] = []
     kept = 0
@@ -301,8 +301,9 @@ def _grouped(candidates: Rows, pattern: re.Pattern[str] | None) -> Rows:
         yield candidate._replace(group=group)
     if pattern is not None and alone:
         yield Note(
-            f"options.group ({pattern.pattern!r}) gives {kept - len(alone):,} of {kept:,} pictures "
-            f"a group; each of the other {len(alone):,}, such as {alone[0]!r}, is its own."
+            f"{source}: options.group ({pattern.pattern!r}) gives {kept - len(alone):,} of "
+            f"{kept:,} pictures a group; each of the other {len(alone):,}, such as {alone[0]!r}, "
+            "is its own."
         )
 
 
