@@ -261,7 +261,7 @@ def _fddb(kit: Path) -> list[Picture]:
             for each in ElementTree.fromstring(files[name]).iter("object")
         ]
         image = decode(files[name.replace(".xml", ".jpg")])
-        assert image is not None
+        assert not isinstance(image, str)
         pictures.append(Picture(name, image, np.array(boxes).reshape(-1, 4)))
     return pictures
 
@@ -270,7 +270,7 @@ def _lfw(kit: Path) -> list[np.ndarray]:
     with tarfile.open(kit / "lfw" / "lfw-deepfunneled.tgz") as tar:
         some = [member for member in tar if member.isfile()][::30]
         images = [decode(tar.extractfile(member).read()) for member in some]
-    return [image for image in images if image is not None]
+    return [image for image in images if not isinstance(image, str)]
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def _pictures(kit: Path, count: int) -> list[np.ndarray]:
         jpegs = (m for m in tar if m.name.endswith(".jpg"))
         files = [tar.extractfile(member) for member in itertools.islice(jpegs, count)]
         decoded = [decode(file.read()) for file in files if file]
-    return [picture for picture in decoded if picture is not None]
+    return [picture for picture in decoded if not isinstance(picture, str)]
 
 
 if __name__ == "__main__":

@@ -26,4 +26,5 @@ with Job(snakemake, stages.PredictSettings) as job:
         precision=settings.precision,
         batch_size=settings.batch_size,
         detector=detector,
+        heif=settings.heif,
     )

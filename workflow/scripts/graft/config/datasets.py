@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from graft.config.decoding import Decoding
 from graft.config.layout_options import FolderOptions, MnistOptions
 from graft.config.patches import Patches
 from graft.config.types import (
@@ -153,6 +154,8 @@ class Dataset(Settings):
 
     classes: Classes = Classes()
     """other classes than the published ones"""
+    decode: Decoding = Decoding()
+    """how image files are decoded"""
     crop: Literal["aligned_face", "whole", "stretched", "patches"] = "aligned_face"
     """`aligned_face` detects one face, turns it upright and cuts it out, or drops the sample with a
     reason; `whole` takes the largest central square and uses no detector; `stretched` fits the

@@ -11,6 +11,7 @@ from typing import Any
 from graft.config import (
     architectures,
     datasets,
+    decoding,
     layout_options,
     models,
     overviews,
@@ -69,7 +70,7 @@ def _or_null(value: Schema) -> Schema:
 def descriptions() -> dict[str, dict[str, str]]:
     """Class -> key -> description: the text that stands below the key in the class."""
     described: dict[str, dict[str, str]] = {}
-    for module in (models, sources, datasets, layout_options, overviews, patches):
+    for module in (models, sources, datasets, decoding, layout_options, overviews, patches):
         for name, keys in _attribute_docstrings(module):
             described[name] = keys
     described["Training"] = {**described["Hyperparameters"], **described["Training"]}

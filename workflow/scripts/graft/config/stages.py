@@ -4,6 +4,7 @@ A stage's recipe is its settings, dumped; so a value that a stage does not read 
 without redoing it. Each class has a function of the same name that fills it from the config.
 """
 
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -19,6 +20,7 @@ from graft.config.datasets import (
     Shards,
     Split,
 )
+from graft.config.decoding import Decoding
 from graft.config.models import Compute, Config, Hyperparameters
 from graft.config.networks import described
 from graft.config.patches import OnPatches, Patches
@@ -174,6 +176,16 @@ class CropSettings(Stage):
     """None, like the device and the mode, where the crop needs no detector."""
     device: str | None
     reproducible: Reproducible | None = None
+    decode: Decoding = Decoding()
+    heif: str | None = None
+    """The version of pillow-heif, which is not locked; None where it is not installed."""
+
+
+def heif() -> str | None:
+    try:
+        return version("pillow-heif")
+    except ImportError:
+        return None
 
 
 def crop(config: Config, dataset: str) -> CropSettings:
@@ -186,6 +198,8 @@ def crop(config: Config, dataset: str) -> CropSettings:
         detector=spec.detector.model_copy(update={"url": None}) if aligned else None,
         device=device if aligned else None,
         reproducible=config.compute.reproducible if aligned else None,
+        decode=spec.decode,
+        heif=heif(),
     )
 
 
@@ -374,6 +388,8 @@ class PredictSettings(NetworkStage):
     model: str
     model_sha256: str | None
     batch_size: int
+    heif: str | None = None
+    """As of `CropSettings`."""
 
 
 def predict(config: Config, pictures: str, model: str | None) -> PredictSettings:
@@ -387,6 +403,7 @@ def predict(config: Config, pictures: str, model: str | None) -> PredictSettings
         model_sha256=model,
         **arithmetic(compute, compute.evaluation),
         batch_size=compute.batch_size,
+        heif=heif(),
     )
 
 

@@ -26,10 +26,12 @@ BLOCK = 512
 """Bytes in a tar block; an archive ends with blocks of zeros."""
 
 PICTURES = (
-    *(".jpg", ".jpeg", ".png", ".bmp", ".gif"),
-    *(".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif"),
+    *(".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".jp2", ".j2k", ".avif", ".heic", ".heif", ".hif", ".jxl"),
 )
-"""How names of picture files end, in any case."""
+"""How names of picture files end, in any case; not all of their formats are decoded, so that a
+picture of another one is dropped with a reason."""
 
 
 class Member(NamedTuple):

@@ -5,33 +5,35 @@ The file of a part holds, in the rows' order: `images` uint8 (n, size, size, 3) 
 float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN without a detector;
 `dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`. With
 `crop: patches` the pictures themselves are kept too: `encoded` uint8 (bytes,), their files one
-after another, `ends` int64 (n,), where each ends, and `sizes` int64 (n, 2), their width and height.
+after another (as PNG, where OpenCV alone gives other pixels), `ends` int64 (n,), where each ends,
+and `sizes` int64 (n, 2), their width and height.
 
-Reasons: `unreadable` (damaged, or of an unknown format), `no_face`, `low_detection_score`,
-`degenerate_landmarks`.
+Reasons: those of `decode.decode`, `no_face`, `low_detection_score`, `degenerate_landmarks`.
 """
 
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias, TypedDict
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple, NotRequired, TypeAlias, TypedDict
 
+import cv2
 import h5py
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from graft.config import datasets
+from graft.config.decoding import Decoding
 from graft.core import hdf5
 from graft.core.errors import GraftError, damaged
 from graft.core.files import JsonValue
 from graft.datasets import containers
 from graft.datasets.table import check_sample, sample_name
 from graft.download.archives import Archive
-from graft.images import align
-from graft.images.decode import decode, windows
+from graft.images import align, jpeg
+from graft.images.decode import Decoded, decode, windows
 from graft.images.detect import DETECTORS, Detector, Faces, overlaps
 
 ENOUGH = 20
@@ -50,11 +52,13 @@ class Crop(NamedTuple):
 
 
 class Counts(TypedDict):
-    """Numbers of pictures; `dropped` by reason."""
+    """Numbers of pictures; `dropped` by reason, and where there are any `unsupported_format` by
+    the ending of their names."""
 
     rows: int
     kept: int
     dropped: dict[str, int]
+    unsupported_format: NotRequired[dict[str, int]]
 
 
 class _Row(NamedTuple):
@@ -114,19 +118,19 @@ class Cropper:
 
     def __call__(
         self,
-        images: Sequence[np.ndarray | None],
+        images: Sequence[Decoded],
         priors: Sequence[np.ndarray | None] | None = None,
     ) -> list[Crop | str]:
         """The crop of each picture uint8 (h, w, 3), or the reason why there is none.
 
-        images: None for a picture that cannot be decoded. priors: for each picture the box (4,) in
+        images: or the reason why one is not decoded. priors: for each picture the box (4,) in
         which the face is expected, or None. Of several faces the one `nearest` to it is cropped.
         """
         faces: Iterator[Faces | None] = iter(())
         if self._detector is not None:
-            faces = iter(self._detector.detect([image for image in images if image is not None]))
+            faces = iter(self._detector.detect([i for i in images if not isinstance(i, str)]))
         return [
-            "unreadable" if image is None else self._crop(image, next(faces, None), prior)
+            image if isinstance(image, str) else self._crop(image, next(faces, None), prior)
             for image, prior in zip(images, priors or [None] * len(images), strict=True)
         ]
 
@@ -154,10 +158,13 @@ def extract(
     cropper: Cropper,
     *,
     recipe: JsonValue,
+    decoding: Decoding | None = None,
+    heif: str | None = None,
 ) -> Counts:
     """Write the crops of a part.
 
-    rows: the part's rows of data_file.csv. archives: the archives by the names in it.
+    rows: the part's rows of data_file.csv. archives: the archives by the names in it. decoding,
+    heif: as of `decode.decode`.
 
     Memory does not grow with the pictures. Raises GraftError if an archive is not the one that
     data_file.csv was made from.
@@ -166,6 +173,7 @@ def extract(
     kept: list[_Kept] = []
     sizes: list[_Size] = []
     dropped: list[_Dropped] = []
+    endings: Counter[str] = Counter()
     # A contiguous array cannot grow, and the number of crops is known only at the end: until then
     # they are in a nameless file, which the system removes even if the job is killed.
     with (
@@ -173,18 +181,21 @@ def extract(
         tempfile.TemporaryFile(dir=destination.parent) as pictures,
         tqdm(total=len(rows), desc=destination.stem, unit=" pictures", mininterval=5) as progress,
     ):
-        for window in windows(_read(rows, archives), cropper.settings.batch_size):
+        for window in windows(_read(rows, archives, decoding, heif), cropper.settings.batch_size):
             members, images = zip(*window, strict=True)
             crops = cropper(images, [_prior(row) for row, _ in members])
             for (row, data), image, crop in zip(members, images, crops, strict=True):
                 if isinstance(crop, str):
                     dropped.append((row.sample_id, crop))
+                    if crop == "unsupported_format":
+                        endings[PurePosixPath(row.member).suffix.lower()] += 1
                     continue
                 spool.write(crop.image.tobytes())
                 kept.append((row, crop.landmarks, crop.score, crop.box))
                 if cropper.keeps_pictures:
-                    pictures.write(data)
-                    sizes.append((len(data), image.shape[1], image.shape[0]))
+                    stored = _stored(data, image)
+                    pictures.write(stored)
+                    sizes.append((len(stored), image.shape[1], image.shape[0]))
             progress.update(len(window))
         spool.seek(0)
         with hdf5.create(destination, recipe) as file:
@@ -193,7 +204,10 @@ def extract(
                 pictures.seek(0)
                 _write_pictures(file, pictures, sizes)
     reasons = Counter(reason for _, reason in dropped)
-    return {"rows": len(rows), "kept": len(kept), "dropped": dict(sorted(reasons.items()))}
+    counts = Counts(rows=len(rows), kept=len(kept), dropped=dict(sorted(reasons.items())))
+    if endings:
+        counts["unsupported_format"] = dict(sorted(endings.items()))
+    return counts
 
 
 def check_any(counts: Counts, key: str) -> None:
@@ -220,9 +234,12 @@ def nearest(faces: Faces, prior: np.ndarray | None) -> int:
 
 
 def _read(
-    frame: pd.DataFrame, archives: Mapping[str, Path]
-) -> Iterator[tuple[tuple[_Row, bytes], np.ndarray | None]]:
-    """Each row and its picture's bytes, with the picture, or None if that cannot be decoded."""
+    frame: pd.DataFrame,
+    archives: Mapping[str, Path],
+    decoding: Decoding | None,
+    heif: str | None,
+) -> Iterator[tuple[tuple[_Row, bytes], Decoded]]:
+    """Each row and its picture's bytes, with the picture, or why that is not decoded."""
     with ExitStack() as stack:
         opened, decoders = {}, {}
         for name in frame["archive"].unique():
@@ -232,12 +249,26 @@ def _read(
                     "it there, or run the structure stage again (-R structure)."
                 )
             opened[name] = stack.enter_context(Archive(archives[name]))
-            decoders[name] = containers.decoder(archives[name]) or decode
+            decoders[name] = containers.decoder(archives[name])
         columns = list(_Row._fields)
         for row in map(_Row._make, frame[columns].itertuples(index=False, name=None)):
             data = opened[row.archive].read(row.offset, row.size)
             check_sample(row.sample_id, sample_name(row.archive, row.member), data)
-            yield (row, data), decoders[row.archive](data)
+            if (of_container := decoders[row.archive]) is None:
+                yield (row, data), decode(data, decoding, heif=heif)
+            else:
+                pixels = of_container(data)
+                yield (row, data), "unreadable" if pixels is None else pixels
+
+
+def _stored(data: bytes, image: np.ndarray) -> bytes:
+    """A picture's file, or another one that `jpeg.plain` decodes to its pixels."""
+    if data.startswith(jpeg.START):
+        return data
+    plain = jpeg.plain(data)
+    if plain is not None and np.array_equal(plain, image):
+        return data
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _prior(row: _Row) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from graft.config.patches import Patches
 from graft.core import hdf5
 from graft.core.errors import damaged
 from graft.images import patches
-from graft.images.decode import decode
+from graft.images.jpeg import plain
 from graft.images.packs import Packs, PatchArrays, open_parts
 
 BACKGROUND = "background"
@@ -195,7 +195,7 @@ class PatchRows:
         arrays, number = self._parts[self._part[picture]], self._number[picture]
         assert arrays.encoded is not None and arrays.ends is not None
         start = arrays.ends[number - 1] if number else 0
-        image = decode(arrays.encoded[start : arrays.ends[number]].tobytes())
+        image = plain(arrays.encoded[start : arrays.ends[number]].tobytes())
         if image is None:
             path = self.pictures.packs[self._part[picture]].path
             raise damaged(path, f"its picture {number} cannot be decoded", "pack")

@@ -53,7 +53,11 @@ class ModelDescription:
         return logits.sigmoid() if self.multilabel else logits.softmax(1)
 
     def to_json(self) -> dict[str, Any]:
-        crop = self.preparation.crop.model_dump(mode="json", exclude_none=True)
+        # Whether HEIF can be decoded is a matter of the machine that predicts.
+        kept = self.preparation.crop
+        crop = kept.model_dump(mode="json", exclude_none=True, exclude={"heif", "decode"})
+        if decode := kept.decode.model_dump(mode="json", exclude_defaults=True):
+            crop["decode"] = decode
         pack = self.preparation.pack.model_dump(mode="json", exclude={"multi", "patches"})
         if self.preparation.pack.patches is not None:
             pack["patches"] = self.preparation.pack.patches.model_dump(mode="json")
@@ -75,6 +79,7 @@ class ModelDescription:
         """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
         given = values["preparation"]
         crop = {key: given.get(key) for key in ("crop", "detector", "device", "reproducible")}
+        crop["decode"] = given.get("decode", {})
         pack = {key: given[key] for key in ("grayscale", "equalize")}
         pack["patches"] = given.get("patches")
         multilabel = values.get("multilabel", False)

@@ -31,6 +31,9 @@ MOST = 1000
 
 REASONS = {
     "unreadable": "not a readable picture",
+    "corrupt": "the picture is damaged",
+    "too_large": "the picture is too large",
+    "unsupported_format": "pictures of this format are not read",
     "no_face": "no face detected",
     "low_detection_score": "the detection score is too low",
     "degenerate_landmarks": "the face cannot be aligned",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from graft.config.decoding import Decoding
 from graft.config.patches import Patches
 from graft.core.files import atomic, sha256
 from graft.datasets.label_sets import joined
@@ -22,7 +23,7 @@ from graft.download.archives import is_picture
 from graft.download.junk import junk
 from graft.images import patches
 from graft.images.crop import Cropper
-from graft.images.decode import decode, windows
+from graft.images.decode import Decoded, decode, windows
 from graft.images.pack import prepare
 from graft.models import model_file
 from graft.models.network import Network
@@ -60,6 +61,7 @@ class Model:
         self._network: Network = network.to(device)
         self._device, self._precision, self._batch_size = device, precision, batch_size
         spec = self.description.preparation.crop
+        self.decoding = spec.decode
         self.crop = Cropper(
             spec.crop_size, spec.detector, kind=spec.crop, device=device, file=detector
         )
@@ -130,16 +132,18 @@ def predict(
     precision: str,
     batch_size: int,
     detector: Path | None = None,
+    heif: str | None = None,
 ) -> dict:
     """Predict every picture below a folder; write the table and the contact sheet.
 
     The table has one row per picture, in the order of the paths: the class (those above one half,
     divided by "|", where it may have several), the highest confidence and all of them, or the
     reason why there is no prediction. `name` is the name of the model on the page; `detector` as of
-    `Model`. Memory grows
-    by a short record per picture. Returns {"pictures", "predicted" (class -> number), "dropped"
-    (reason -> number), "skipped" (kind -> number), "model" (sha256)}. Raises GraftError for a
-    folder that is missing or contains no picture, and for a file that is not a model.
+    `Model`, `heif` as of `decode.decode`. Memory grows by a short record per picture.
+
+    Returns {"pictures", "predicted" (class -> number), "dropped" (reason -> number), "skipped"
+    (kind -> number), "model" (sha256)}. Raises GraftError for a folder that is missing or contains
+    no picture, and for a file that is not a model.
     """
     folder = folder.expanduser()
     pictures = trees.pictures(folder, key="predict.pictures")
@@ -157,19 +161,19 @@ def predict(
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
-        for window in windows(_read(folder, pictures), batch_size):
+        for window in windows(_read(folder, pictures, used.decoding, heif), batch_size):
             crops = used.crop([image for _, image in window])
             pairs = zip(crops, (image for _, image in window), strict=True)
             kept = [
                 (image, crop.image)
                 for crop, image in pairs
-                if not isinstance(crop, str) and image is not None
+                if not isinstance(crop, str) and not isinstance(image, str)
             ]
             confidences = iter(used.confidences([p for p, _ in kept], [crop for _, crop in kept]))
             for (picture, image), crop in zip(window, crops, strict=True):
                 if isinstance(crop, str):
                     dropped[crop] += 1
-                    sheet.add_dropped(picture, image, crop)
+                    sheet.add_dropped(picture, None if isinstance(image, str) else image, crop)
                     rows.writerow([picture, "", "", *([""] * len(used.classes)), crop])
                     continue
                 shares = next(confidences)
@@ -213,13 +217,17 @@ def _passed_over(name: str) -> str | None:
     return "of systems and tools" if junk(name) else None
 
 
-def _read(folder: Path, pictures: Sequence[str]) -> Iterator[tuple[str, np.ndarray | None]]:
-    """Each name with its picture, or None if that cannot be read or decoded."""
+def _read(
+    folder: Path, pictures: Sequence[str], decoding: Decoding, heif: str | None
+) -> Iterator[tuple[str, Decoded]]:
+    """Each name with its picture, or why that is not decoded."""
     for picture in pictures:
         try:
-            yield picture, decode((folder / picture).read_bytes())
+            data = (folder / picture).read_bytes()
         except OSError:
-            yield picture, None
+            yield picture, "unreadable"
+        else:
+            yield picture, decode(data, decoding, heif=heif)
 
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:
