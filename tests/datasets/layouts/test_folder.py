@@ -280,3 +280,30 @@ def test_a_table_gives_a_picture_any_number_of_classes(tmp_path):
     assert found == {"1.png": "cat|dog", "2.png": "", "3.png": "cat"}
     with pytest.raises(GraftError, match="need a table of their labels"):
         list(read_layout("folder", {"x.tar": tar}, "classes"))
+
+
+OTHERS = {
+    "cat/notes.txt": b"",
+    "dog/film.MOV": b"",
+    "film.mov": b"",
+    "cat/README": b"",
+    "cat/raw.cr2": b"",
+}
+
+
+@pytest.mark.parametrize("way", ["archive", "folder"])
+def test_what_is_passed_over_is_counted_in_the_log(tmp_path, capsys, way):
+    files = {f"cat/{n}.jfif": b"a" * n for n in (1, 2)} | {
+        f"dog/{n}.HEIC": b"b" * n for n in (1, 2)
+    }
+    files |= {"labels.csv": b""}
+    if way == "archive":
+        path = make_tar(tmp_path / "x.tar", files | OTHERS)
+        assert len(read_layout("folder", {"x.tar": path}, "class")) == 4
+    else:
+        folder = plant(tmp_path / "photos", files | OTHERS)
+        tree = folders.digest(folder, key="k")
+        counts = folders.pack(folder, tmp_path / "x.tar", tree=tree, key="k")
+        assert counts == {"pictures": 4, "tables": 1}
+    counted = "1 .cr2, 2 .mov, 1 .txt, 1 without an extension"
+    assert f"no pictures, passed over: {counted}" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import posixpath
 import tarfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -128,6 +128,17 @@ def is_picture(name: str) -> bool:
 def is_label_table(name: str) -> bool:
     """Whether a file's name is that of a table of labels."""
     return name.lower().endswith((".csv", ".tsv"))
+
+
+def ending(name: str) -> str:
+    """How a file's name ends, such as ".txt", in words where it has no ending."""
+    extension = os.path.splitext(os.fsencode(name))[1].lower()
+    return extension.decode(errors="replace") or "without an extension"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Numbers by kind in words, such as "2 .mov, 1 .txt"."""
+    return ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.items()))
 
 
 def named(paths: Iterable[Path], dataset: str) -> dict[str, Path]:

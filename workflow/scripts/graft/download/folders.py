@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError
+from graft.download import archives
 from graft.download.archives import (
     add,
     is_label_table,
@@ -25,6 +26,9 @@ from graft.download.archives import (
     objection,
 )
 from graft.download.junk import junk, passed_over
+
+HIDDEN, SYSTEM = "hidden", "of systems and tools"
+"""Kinds of files that are passed over by their names."""
 
 Memory = dict[str, list]
 """[size, mtime, ctime, sha256] of files, by name; times in nanoseconds."""
@@ -109,6 +113,13 @@ def pack(
             raise _changed(folder, key)
     if left_out:
         print(f"{key}: {passed_over(left_out)}")
+    counted = (HIDDEN, SYSTEM)
+    if skipped := {
+        kind: number
+        for kind, number in others(folder).items()
+        if kind not in counted and not is_label_table(kind)
+    }:
+        print(f"{key}: no pictures, passed over: {archives.listed(skipped)}")
     pictures = sum(map(is_picture, names))
     return {"pictures": pictures, "tables": len(names) - pictures}
 
@@ -120,6 +131,27 @@ def pictures(folder: str | os.PathLike, *, key: str) -> list[str]:
     if not names:
         raise _without_picture(folder, key)
     return names
+
+
+def others(folder: str | os.PathLike) -> dict[str, int]:
+    """Number of files below a folder that are not pictures, by extension; and of hidden ones and
+    those of systems and tools, where a folder counts as one."""
+    counts: Counter[str] = Counter()
+    for _, folders, names in os.walk(os.path.expanduser(folder)):
+        below = {f"{name}/": _why_passed_over(f"{name}/") for name in folders}
+        files = {name: _why_passed_over(name) for name in names}
+        counts.update(filter(None, [*below.values(), *files.values()]))
+        folders[:] = [name for name in folders if below[f"{name}/"] is None]
+        shown = (name for name, reason in files.items() if reason is None)
+        counts.update(archives.ending(name) for name in shown if not is_picture(name))
+    return dict(sorted(counts.items()))
+
+
+def _why_passed_over(name: str) -> str | None:
+    """Why a file or a folder (its name ends with "/") is passed over, if it is."""
+    if name.startswith("."):
+        return HIDDEN
+    return SYSTEM if junk(name) else None
 
 
 class _Hashed:

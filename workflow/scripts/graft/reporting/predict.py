@@ -5,7 +5,6 @@ description holds the settings. Of several faces the one with the highest score 
 """
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +18,6 @@ from graft.config.patches import Patches
 from graft.core.files import atomic, sha256
 from graft.datasets.label_sets import joined
 from graft.download import folders as trees
-from graft.download.archives import is_picture
-from graft.download.junk import junk
 from graft.images import patches
 from graft.images.crop import Cropper
 from graft.images.decode import Decoded, decode, windows
@@ -147,7 +144,7 @@ def predict(
     """
     folder = folder.expanduser()
     pictures = trees.pictures(folder, key="predict.pictures")
-    skipped = others(folder)
+    skipped = trees.others(folder)
     used = Model(
         model, device=device, precision=precision, batch_size=batch_size, detector=detector
     )
@@ -193,28 +190,6 @@ def predict(
         "skipped": skipped,
         "model": digest,
     }
-
-
-def others(folder: Path) -> dict[str, int]:
-    """Number of files below a folder that are not pictures, by extension; and of hidden files and
-    folders, and of those that are `junk`."""
-    counts: Counter[str] = Counter()
-    for _, folders, names in os.walk(folder):
-        below = {f"{name}/": _passed_over(f"{name}/") for name in folders}
-        files = {name: _passed_over(name) for name in names}
-        counts.update(kind for kind in [*below.values(), *files.values()] if kind)
-        folders[:] = [name for name in folders if not below[f"{name}/"]]
-        shown = [name for name in names if not (files[name] or is_picture(name))]
-        extensions = (os.path.splitext(os.fsencode(name))[1].lower() for name in shown)
-        counts.update(e.decode(errors="replace") or "without an extension" for e in extensions)
-    return {kind: number for kind, number in sorted(counts.items()) if number}
-
-
-def _passed_over(name: str) -> str | None:
-    """Why a file or a folder (its name ends with "/") is passed over, if it is."""
-    if name.startswith("."):
-        return "hidden"
-    return "of systems and tools" if junk(name) else None
 
 
 def _read(

@@ -23,7 +23,15 @@ from graft.datasets.label_tables import Line, bad_line
 from graft.datasets.samples import LAYOUTS, Note, wrong_files
 from graft.datasets.split_names import Options
 from graft.datasets.table import Candidate
-from graft.download.archives import Archive, Member, contents, is_label_table, is_picture
+from graft.download.archives import (
+    Archive,
+    Member,
+    contents,
+    ending,
+    is_label_table,
+    is_picture,
+    listed,
+)
 
 MISSING = 0.1
 """From this share of a table's lines on, missing pictures are an error."""
@@ -114,6 +122,7 @@ class _Contents:
         self.files: dict[str, Member] = {}
         self.pictures: list[str] = []
         self.folders: list[str] = []
+        others: Counter[str] = Counter()
         for member in contents(path, folders=True).values():
             hidden = _is_hidden(member.name)
             if member.name.endswith("/"):
@@ -122,6 +131,10 @@ class _Contents:
             self.files[member.name] = member
             if is_picture(member.name) and not hidden:
                 self.pictures.append(member.name)
+            elif not hidden and not is_label_table(member.name):
+                others[ending(member.name)] += 1
+        if others:
+            print(f"{path}: no pictures, passed over: {listed(others)}")
         self.tables = [n for n in self.files if is_label_table(n) and not _is_hidden(n)]
         self.root = Tree(self.pictures).single("") or ""
 
