@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "workflow" / "scripts"))
 from graft.config.detectors import YUNET  # noqa: E402
 from graft.core import instructions  # noqa: E402
 from graft.images import align  # noqa: E402
-from graft.images.crop import nearest  # noqa: E402
 from graft.images.decode import decode  # noqa: E402
 from graft.images.detect import Faces, overlaps  # noqa: E402
 from graft.images.detectors import yunet  # noqa: E402
 from graft.images.detectors.mtcnn import MTCNN  # noqa: E402
+from graft.images.search import nearest  # noqa: E402
 
 Detect = Callable[[Sequence[np.ndarray]], list[Faces]]
 MIDDLE = np.array([68.0, 68.0, 182.0, 182.0])  # where the named person's face is, in LFW

@@ -7,7 +7,7 @@ from conftest import ROOT, SHIPPED
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from graft.config import plan, stages
+from graft.config import decoding, plan, stages
 from graft.config.detectors import YUNET, YUNET_FILE
 from graft.config.entries import entries
 from graft.config.read import read_config
@@ -94,3 +94,46 @@ def test_the_overlays_of_real_faces_use_yunet_from_its_publisher(overlay, datase
 def test_the_embedded_default_needs_no_file():
     config = read_config(SHIPPED)
     assert all(plan.detector_files(config, name) == [] for name in config.datasets)
+
+
+def test_each_detector_has_a_min_face_of_its_own_and_it_is_in_the_recipe(shipped):
+    config = read_config(shipped)
+    assert stages.crop(config, "portraits").detector.min_face == 0.01
+    assert stages.crop(config, "portraits_identity").detector.min_face == 0.1
+    shipped["datasets"]["portraits"]["detector"]["min_face"] = 0.2
+    assert stages.crop(read_config(shipped), "portraits").detector.min_face == 0.2
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"background": [0, 0, 0]}, {"background": (0, 0, 0)}),
+        ({"bits": 12, "max_pixels": 10**9}, {"bits": 12, "max_pixels": 10**9}),
+    ],
+)
+def test_decoding_is_in_the_recipe_of_the_crops(shipped, given, wanted):
+    shipped["datasets"]["portraits"]["decode"] = given
+    decode = stages.crop(read_config(shipped), "portraits").decode
+    assert {key: value for key, value in decode if key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"background": [0, 0, 256]},
+        {"background": [0]},
+        {"bits": 17},
+        {"max_pixels": 2**31},
+        {"x": 1},
+    ],
+)
+def test_decoding_out_of_range_is_refused(shipped, given):
+    shipped["datasets"]["portraits"]["decode"] = given
+    with pytest.raises(GraftError, match=r"datasets\.portraits\.decode"):
+        read_config(shipped)
+
+
+@pytest.mark.parametrize("installed", [None, "1.2.3"])
+def test_the_version_of_pillow_heif_is_in_the_recipe(shipped, monkeypatch, installed):
+    monkeypatch.setattr(decoding, "heif", lambda: installed)
+    assert stages.crop(read_config(shipped), "portraits").decode.heif == installed

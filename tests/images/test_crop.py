@@ -7,16 +7,28 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders import encoded, smooth
+from picture_files import (
+    COLOURS,
+    HEIC,
+    JPEG_XL,
+    damaged_scan,
+    deep,
+    file_of,
+    of_bits,
+    transparent,
+)
 
 from graft.config.datasets import Detector
+from graft.config.decoding import Decoder
 from graft.core.errors import GraftError
 from graft.core.version import VERSION
 from graft.datasets.table import sample_id
 from graft.download.archives import Archive, members
-from graft.images import align, decode
+from graft.images import align, decode, jpeg
 from graft.images import crop as cropping
-from graft.images.crop import Cropper, nearest
+from graft.images.crop import Cropper
 from graft.images.detect import DETECTORS, Faces
+from graft.images.search import is_upright, nearest
 
 POINTS = np.array([[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]], np.float32)
 NO_FACE = Faces(
@@ -24,12 +36,12 @@ NO_FACE = Faces(
 )
 
 
-def dataset(folder, pictures, boxes=None):
+def dataset(folder, pictures, boxes=None, endings=None):
     """A tar of pictures (bytes) and its rows of data_file.csv, in reverse archive order."""
     path = folder / "photos.tar"
     with tarfile.open(path, "w") as tar:
         for number, data in enumerate(pictures):
-            info = tarfile.TarInfo(f"photos/{number}.jpg")
+            info = tarfile.TarInfo(f"photos/{number}{endings[number] if endings else '.jpg'}")
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     rows = []
@@ -66,12 +78,24 @@ class Fake:
     faces: dict[int, Faces] = {}
     calls: list = []
 
-    def __init__(self, device, *, batch_size, file):
+    MIN_FACE = 0.0
+
+    def __init__(self, device, *, batch_size, file, min_face):
         self.calls.append((device, batch_size, file))
 
     def detect(self, images):
         self.calls.append(len(images))
-        return [self.faces.get(round(image[0, 0, 0] / 10) * 10, NO_FACE) for image in images]
+        return [
+            self.faces.get(round(image[0, 0, 0] / 10) * 10, NO_FACE)
+            if is_smooth(image)
+            else NO_FACE
+            for image in images
+        ]
+
+
+def is_smooth(image):
+    """Whether a picture is one of `smooth`, and not turned: its right is the greener."""
+    return int(image[0, -1, 1]) > int(image[0, 0, 1]) + 20
 
 
 @pytest.fixture
@@ -191,8 +215,9 @@ def test_the_face_is_chosen_checked_and_cropped(tmp_path, fake):
         "rows": 5,
         "kept": 2,
         "dropped": {"degenerate_landmarks": 1, "low_detection_score": 1, "no_face": 1},
+        "several_faces": 2,
     }
-    assert fake.calls == [("cuda", 4, None), 5]
+    assert fake.calls == [("cuda", 4, None), 5, 4, 4, 4]  # other turns, but where a score is sure
     file = read(tmp_path)
     assert file["score"].tolist() == pytest.approx([0.91, 0.99])
     for at, (landmarks, image) in enumerate(zip(file["landmarks"], file["images"], strict=True)):
@@ -246,3 +271,60 @@ def test_crops_of_drawn_portraits_are_upright_and_of_one_size(tmp_path, drawn):
         truth = align.transform(matrix, portrait.landmarks)
         errors.append((truth[:2] - target[:2]) / 120)
     assert abs(np.array(errors)).max() < 0.1 and abs(np.array(errors)).mean() < 0.025
+
+
+def test_a_part_records_the_turns_only_if_there_are_any(tmp_path, drawn):
+    images = [portrait.image for portrait in drawn[:3]]
+    for name, degrees, counted in (("plain", 0, {}), ("turned", 180, {"180 degrees": 1})):
+        folder = tmp_path / name
+        folder.mkdir()
+        files = [encoded(np.rot90(images[0], degrees // 90)), *map(encoded, images[1:])]
+        counts = extract(folder, *dataset(folder, files), Detector())
+        assert counts["kept"] == 3 and counts.get("turned", {}) == counted
+        file = read(folder)
+        if counted:
+            assert file["turn"].dtype == np.int16 and file["turn"].tolist() == [0, 0, 180]
+        else:
+            assert "turn" not in file
+        assert all(is_upright(landmarks) for landmarks in file["landmarks"])
+
+
+@pytest.mark.parametrize("endings", [{".heic": 2, ".jxl": 1}, {".hif": 1}])
+def test_pictures_of_formats_that_are_not_read_are_counted_by_ending(tmp_path, endings):
+    files = [encoded(smooth(50))]
+    for ending, number in endings.items():
+        files += [HEIC if ending.startswith(".h") else JPEG_XL] * number
+    names = [ending.upper() for ending, number in endings.items() for _ in range(number)]
+    rows, archives = dataset(tmp_path, files, endings=[".jpg", *names])
+    counts = extract(tmp_path, rows, archives)
+    assert counts["unsupported_format"] == endings
+    assert counts["dropped"] == {"unsupported_format": sum(endings.values())}
+
+
+def test_what_is_dropped_on_decoding_has_its_reason(tmp_path):
+    large = file_of(np.zeros((200, 300), np.uint8), "PNG")
+    broken = [damaged_scan(encoded(smooth(90, 200, 200))), large, HEIC, b"", JPEG_XL]
+    rows, archives = dataset(tmp_path, [encoded(smooth(50)), *broken])
+    cropper, path = Cropper(32), tmp_path / "train-00.h5"
+    decoder = Decoder(max_pixels=59_999)
+    counts = cropping.extract(rows, archives, path, cropper, recipe={}, decoder=decoder)
+    reasons = ["corrupt", "too_large", "unsupported_format", "unreadable", "unsupported_format"]
+    listed = [reason.decode() for reason in read(tmp_path)["dropped_reason"]]
+    assert listed == reasons[::-1] and counts["kept"] == 1
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "12 bits", "AVIF"])
+def test_patches_are_of_the_pixels_that_were_decoded(tmp_path, kind):
+    data = {
+        "RGBA": transparent("RGBA", "PNG"),
+        "12 bits": deep(of_bits(COLOURS, 12)),
+        "AVIF": file_of(COLOURS, "AVIF"),
+    }[kind]
+    rows, archives = dataset(tmp_path, [data, file_of(COLOURS, "PNG")])
+    cropper, path = Cropper(32, kind="patches"), tmp_path / "train-00.h5"
+    decoder = Decoder(background=(9, 9, 9))
+    cropping.extract(rows, archives, path, cropper, recipe={}, decoder=decoder)
+    file = read(tmp_path)
+    plain, other = np.split(file["encoded"], file["ends"][:1])
+    assert plain.tobytes() == file_of(COLOURS, "PNG")  # as it is
+    np.testing.assert_array_equal(jpeg.plain(other.tobytes()), decode.decode(data, decoder))

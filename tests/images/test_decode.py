@@ -17,7 +17,7 @@ from picture_files import (
 )
 from PIL import Image, ImageOps
 
-from graft.config.decoding import Decoding
+from graft.config.decoding import Decoder
 from graft.core.errors import GraftError
 from graft.images import decode as decoding
 from graft.images import jpeg
@@ -126,9 +126,9 @@ def test_formats_that_are_known_and_not_decoded_have_a_reason_of_their_own(data)
 def test_heif_is_decoded_where_its_package_is_asked_for(monkeypatch):
     monkeypatch.setattr(decoding, "pillow_heif", None)
     with pytest.raises(GraftError, match=r"pillow-heif: .* not here\. Install it"):
-        decode(HEIC, heif="1.0")
+        decode(HEIC, Decoder(heif="1.0"))
     monkeypatch.setattr(decoding, "pillow_heif", object())
-    assert decode(HEIC, heif="1.0") == "unreadable"  # it has no picture in it
+    assert decode(HEIC, Decoder(heif="1.0")) == "unreadable"  # it has no picture in it
 
 
 def test_a_heic_photograph_is_decoded_upright():
@@ -136,7 +136,7 @@ def test_a_heic_photograph_is_decoded_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = file_of(COLOURS, "HEIF", quality=-1, exif=exif.tobytes())
-    upright = decode(data, heif=pillow_heif.__version__)
+    upright = decode(data, Decoder(heif=pillow_heif.__version__))
     assert abs(upright.astype(int) - np.rot90(COLOURS, -1)).max() < 12
     assert decode(data) == "unsupported_format"
 
@@ -164,7 +164,7 @@ TRANSPARENT = {
 @pytest.mark.parametrize("kind", TRANSPARENT)
 def test_transparent_pixels_show_the_background_and_not_their_hidden_colour(kind, background):
     data, colours = TRANSPARENT[kind]
-    shown = decode(data, Decoding(background=background))
+    shown = decode(data, Decoder(background=background))
     np.testing.assert_array_equal(shown, np.where(SEEN, colours, background))
 
 
@@ -225,7 +225,7 @@ DEEP = {
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_pictures_are_scaled_by_their_significant_bits(name):
     data, bits = DEEP[name]
-    assert abs(decode(data, Decoding(bits=bits)).astype(int) - COLOURS).max() <= 1
+    assert abs(decode(data, Decoder(bits=bits)).astype(int) - COLOURS).max() <= 1
 
 
 @pytest.mark.parametrize("bits", [12, 16])
@@ -238,7 +238,7 @@ def test_grey_pictures_of_more_than_8_bits(bits):
 def test_a_dark_picture_of_16_bits_needs_the_config():
     dark = np.full((4, 4), 4000, np.uint16)  # 6 % of white, if it has 16 bits
     assert decode(deep(dark)).max() == 249
-    assert decode(deep(dark), Decoding(bits=16)).max() == 16
+    assert decode(deep(dark), Decoder(bits=16)).max() == 16
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -302,13 +302,13 @@ def test_what_others_write_while_a_jpeg_is_decoded_is_passed_on(monkeypatch, cap
 def test_pictures_beyond_the_limit_are_dropped_before_they_are_decoded(format, monkeypatch):
     data = file_of(COLOURS, format)
     size = COLOURS.shape[0] * COLOURS.shape[1]
-    assert isinstance(decode(data, Decoding(max_pixels=size)), np.ndarray)
+    assert isinstance(decode(data, Decoder(max_pixels=size)), np.ndarray)
     monkeypatch.setattr(jpeg, "pixels", None)
     monkeypatch.setattr(decoding, "ImageOps", None)
-    assert decode(data, Decoding(max_pixels=size - 1)) == "too_large"
+    assert decode(data, Decoder(max_pixels=size - 1)) == "too_large"
 
 
 def test_the_default_limit_is_pillows():
     large = Image.new("1", (13_500, 13_500))  # 182 megapixels
     assert decode(file_of(large, "PNG")) == "too_large"
-    assert Decoding().max_pixels == 2 * (2**30 // 4 // 3)  # where Pillow refuses a picture
+    assert Decoder().max_pixels == 2 * (2**30 // 4 // 3)  # where Pillow refuses a picture

@@ -1,5 +1,7 @@
 """Model files: what is saved comes back, with the header's keys as they always were."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import save_model
@@ -36,3 +38,20 @@ def test_another_safetensors_file_is_no_model(tmp_path):
         model_file.save(path, {"a": torch.zeros(1)}, header)
         with pytest.raises(GraftError, match=r"source\.safetensors: the file is no model"):
             model_file.load_network(path)
+
+
+def test_other_decoding_and_faces_than_the_defaults_are_in_the_description(tmp_path):
+    path = tmp_path / "model.safetensors"
+    decode = {"background": [0, 0, 0], "bits": 12}
+    detector = {"name": "mtcnn", "min_score": 0.5, "margin": 1.0, "batch_size": 4, "min_face": 0.2}
+    header = save_model(path, crop="aligned_face", decode=decode, detector=detector)
+    _, description = model_file.load_network(path)
+    crop = description.preparation.crop
+    assert description.to_json() == header
+    assert crop.decode.background == (0, 0, 0) and crop.decode.bits == 12
+    assert crop.detector.min_face == 0.2
+    heif = crop.decode.model_copy(update={"heif": "1.0"})
+    described = description.preparation.model_copy(
+        update={"crop": crop.model_copy(update={"decode": heif})}
+    )
+    assert replace(description, preparation=described).to_json() == header

@@ -9,10 +9,10 @@ from conftest import KIT, needs_kit
 
 from graft.config.detectors import YUNET, YUNET_FILE
 from graft.core.files import sha256
-from graft.images.crop import nearest
 from graft.images.decode import decode
 from graft.images.detectors.mtcnn import MTCNN
 from graft.images.detectors.yunet import YuNet
+from graft.images.search import nearest
 
 pytestmark = needs_kit
 

@@ -12,6 +12,7 @@ from builders import CLASSES, draw_photos, picture, read_rows, save_model, save_
 
 from graft.core import hdf5
 from graft.core.errors import GraftError
+from graft.download import folders
 from graft.evaluation import evaluate
 from graft.images import align, pack, packs
 from graft.models import model_file
@@ -65,7 +66,7 @@ def test_files_with_odd_endings_are_counted(tmp_path):
     (tmp_path / ".hidden").touch()
     with open(os.path.join(os.fsencode(tmp_path), b"x.\xff"), "wb"):
         pass
-    assert predictions.others(tmp_path) == {".txt": 1, ".\ufffd": 1, "hidden": 1}
+    assert folders.others(tmp_path) == {".txt": 1, ".\ufffd": 1, "hidden": 1}
 
 
 def test_a_model_whose_faces_yunet_found_needs_its_file(tmp_path):

@@ -24,8 +24,7 @@ with Job(snakemake, stages.CropSettings) as job:
             file=next(iter(job.inputs["detector"]), None),
         ),
         recipe=job.recipe,
-        decoding=settings.decode,
-        heif=settings.heif,
+        decoder=settings.decode,
     )
     check_any(counts, f"datasets.{dataset}")
     job.results = dict(counts)

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from graft.images.crop import nearest
 from graft.images.detectors.mtcnn import MTCNN
+from graft.images.search import nearest
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,14 @@ MIN_SCORES = {"mtcnn": 0.9, "yunet": 0.75}
 """Detector -> the default of `min_score`; docs/faces.md has what yunet's was chosen by."""
 
 
+MIN_FACES = {"mtcnn": 0.1, "yunet": 0.01}
+"""Detector -> the default of `min_face`; docs/faces.md has what they were chosen by."""
+
+
+def _min_face(given: dict[str, Any]) -> float:
+    return MIN_FACES.get(given.get("name", ""), MIN_FACES["mtcnn"])
+
+
 def _min_score(given: dict[str, Any]) -> float:
     return MIN_SCORES.get(given.get("name", ""), MIN_SCORES["mtcnn"])
 
@@ -93,8 +101,12 @@ class Detector(Settings):
     url: Texts | None = None
     """mirrors of yunet's file, instead of the publisher's"""
     min_score: Fraction = Field(default_factory=_min_score)
-    """a face with a lower score is dropped (`low_detection_score`); lower it for small or blurred
+    """a face with a lower score is dropped (`low_detection_score`); lower it for blurred
     faces. If left out 0.9 for `mtcnn` and 0.75 for `yunet`, whose scores are others"""
+    min_face: Fraction = Field(default_factory=_min_face)
+    """the smallest face that is looked for, as a share of the picture's shorter side. Faces of at
+    least 0.15 (`mtcnn`) or 0.03 (`yunet`) are looked for first, smaller ones only in pictures
+    without such a face. If left out 0.1 for `mtcnn` and 0.01 for `yunet`"""
     margin: AboveZero = 1.0
     """how much is shown around the face; at 2 the face is half as large"""
     batch_size: Positive = 32

@@ -1,5 +1,6 @@
 """Settings of the decoding of image files. The text below a key is its description."""
 
+from importlib.metadata import version
 from typing import Annotated
 
 from pydantic import Field
@@ -18,3 +19,23 @@ class Decoding(Settings):
     max_pixels: Annotated[Positive, Field(le=2**30)] = 178_956_970
     """pictures of more pixels are dropped (`too_large`) before they are decoded; the default is
     Pillow's limit"""
+
+
+class Decoder(Decoding):
+    """What decoding depends on: the config, and a package that is not locked."""
+
+    heif: str | None = None
+    """The version of pillow-heif, or None where it is not installed: no HEIF file is decoded."""
+
+
+def decoder(config: Decoding) -> Decoder:
+    """What the machine decodes that starts the workflow."""
+    return Decoder(**config.model_dump(), heif=heif())
+
+
+def heif() -> str | None:
+    """The version of pillow-heif, None if it is not installed."""
+    try:
+        return version("pillow-heif")
+    except ImportError:
+        return None

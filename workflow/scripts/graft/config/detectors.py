@@ -16,6 +16,13 @@ FILES = {"yunet": (YUNET, YUNET_FILE)}
 """Detector -> the name of its file, and what that is and where it can be had."""
 
 
+def device(dataset: Dataset, wanted: str) -> str | None:
+    """Where the detector of a data set runs; None if it needs none."""
+    if dataset.crop != "aligned_face":
+        return None
+    return "cpu" if dataset.detector.name == "yunet" else wanted
+
+
 def published(dataset: Dataset) -> tuple[str, File] | None:
     """The file that the detector of a data set needs, if it does: its name, and what it is.
 

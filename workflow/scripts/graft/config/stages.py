@@ -4,7 +4,6 @@ A stage's recipe is its settings, dumped; so a value that a stage does not read 
 without redoing it. Each class has a function of the same name that fills it from the config.
 """
 
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
@@ -20,7 +19,7 @@ from graft.config.datasets import (
     Shards,
     Split,
 )
-from graft.config.decoding import Decoding
+from graft.config.decoding import Decoder, decoder, heif
 from graft.config.models import Compute, Config, Hyperparameters
 from graft.config.networks import described
 from graft.config.patches import OnPatches, Patches
@@ -176,30 +175,19 @@ class CropSettings(Stage):
     """None, like the device and the mode, where the crop needs no detector."""
     device: str | None
     reproducible: Reproducible | None = None
-    decode: Decoding = Decoding()
-    heif: str | None = None
-    """The version of pillow-heif, which is not locked; None where it is not installed."""
-
-
-def heif() -> str | None:
-    try:
-        return version("pillow-heif")
-    except ImportError:
-        return None
+    decode: Decoder = Decoder()
 
 
 def crop(config: Config, dataset: str) -> CropSettings:
     spec = config.datasets[dataset]
     aligned = spec.crop == "aligned_face"
-    device = "cpu" if spec.detector.name == "yunet" else config.compute.device
     return CropSettings(
         crop=spec.crop,
         crop_size=spec.crop_size or spec.packed_size,
         detector=spec.detector.model_copy(update={"url": None}) if aligned else None,
-        device=device if aligned else None,
+        device=detectors.device(spec, config.compute.device),
         reproducible=config.compute.reproducible if aligned else None,
-        decode=spec.decode,
-        heif=heif(),
+        decode=decoder(spec.decode),
     )
 
 
@@ -389,7 +377,6 @@ class PredictSettings(NetworkStage):
     model_sha256: str | None
     batch_size: int
     heif: str | None = None
-    """As of `CropSettings`."""
 
 
 def predict(config: Config, pictures: str, model: str | None) -> PredictSettings:

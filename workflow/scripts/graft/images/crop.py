@@ -3,6 +3,7 @@
 The file of a part holds, in the rows' order: `images` uint8 (n, size, size, 3) RGB, contiguous;
 `sample_id`, `label` and `group` (n,), fixed-length UTF-8; `landmarks` float32 (n, 5, 2), `score`
 float32 (n,) and `box` float32 (n, 4) in pixels of the upright picture, NaN without a detector;
+if a picture had to be turned to be upright, `turn` int16 (n,), by how many degrees clockwise;
 `dropped_sample_id` and `dropped_reason` (m,); the attributes `recipe` and `graft_version`. With
 `crop: patches` the pictures themselves are kept too: `encoded` uint8 (bytes,), their files one
 after another (as PNG, where OpenCV alone gives other pixels), `ends` int64 (n,), where each ends,
@@ -15,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 import cv2
@@ -25,16 +26,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from graft.config import datasets
-from graft.config.decoding import Decoding
+from graft.config.decoding import Decoder
 from graft.core import hdf5
 from graft.core.errors import GraftError, damaged
 from graft.core.files import JsonValue
 from graft.datasets import containers
 from graft.datasets.table import check_sample, sample_name
-from graft.download.archives import Archive
+from graft.download.archives import Archive, ending
 from graft.images import align, jpeg
 from graft.images.decode import Decoded, decode, windows
-from graft.images.detect import DETECTORS, Detector, Faces, overlaps
+from graft.images.detect import DETECTORS
+from graft.images.search import DOUBTFUL, SURE, Face, Search
 
 ENOUGH = 20
 """If none of so many pictures, drawn at random, has a face, the detector fails on all of them."""
@@ -43,22 +45,28 @@ COPY_ROWS, COPY_BYTES = 64, 1 << 24
 
 
 class Crop(NamedTuple):
-    """A crop uint8 (size, size, 3), and the face's landmarks, score and box in the picture."""
+    """A crop uint8 (size, size, 3), and the face's landmarks, score and box in the picture, once
+    that is turned clockwise by so many degrees; and how many faces it shows."""
 
     image: np.ndarray
     landmarks: np.ndarray
     score: float
     box: np.ndarray
+    turn: int = 0
+    faces: int = 0
 
 
 class Counts(TypedDict):
     """Numbers of pictures; `dropped` by reason, and where there are any `unsupported_format` by
-    the ending of their names."""
+    the ending of their names, those that were `turned` by degrees clockwise, and those of
+    `several_faces`, of which one was kept."""
 
     rows: int
     kept: int
     dropped: dict[str, int]
     unsupported_format: NotRequired[dict[str, int]]
+    turned: NotRequired[dict[str, int]]
+    several_faces: NotRequired[int]
 
 
 class _Row(NamedTuple):
@@ -74,7 +82,7 @@ class _Row(NamedTuple):
     box: str
 
 
-_Kept: TypeAlias = tuple[_Row, np.ndarray, float, np.ndarray]
+_Kept: TypeAlias = tuple[_Row, np.ndarray, float, np.ndarray, int]
 _Size: TypeAlias = tuple[int, int, int]
 """Of a picture that is kept: its bytes, width and height."""
 
@@ -104,9 +112,8 @@ class Cropper:
         self.keeps_pictures = kind == "patches"
         self._square = align.whole if kind == "whole" else align.stretched
         self.size, self.settings = size, detector or datasets.Detector(name="none")
-        self._detector: Detector | None = None
+        self._search: Search | None = None
         if detector is not None:
-            self._template = align.template(size, detector.margin)
             try:
                 build = DETECTORS[detector.name]
             except KeyError:
@@ -114,7 +121,18 @@ class Cropper:
                     f"detector.name is {detector.name!r}, but crop: aligned_face needs a detector. "
                     "Set it to yunet or mtcnn, or set crop: whole."
                 ) from None
-            self._detector = build(device, batch_size=detector.batch_size, file=file)
+            sizes = {max(detector.min_face, build.MIN_FACE), detector.min_face}
+            batch = detector.batch_size
+            self._search = Search(
+                [
+                    build(device, batch_size=batch, file=file, min_face=size)
+                    for size in sorted(sizes, reverse=True)
+                ],
+                min_score=detector.min_score,
+                doubtful=DOUBTFUL[detector.name],
+                sure=SURE[detector.name],
+                template=align.template(size, detector.margin),
+            )
 
     def __call__(
         self,
@@ -124,31 +142,26 @@ class Cropper:
         """The crop of each picture uint8 (h, w, 3), or the reason why there is none.
 
         images: or the reason why one is not decoded. priors: for each picture the box (4,) in
-        which the face is expected, or None. Of several faces the one `nearest` to it is cropped.
+        which the face is expected, or None. Of several faces that nearest to it is cropped.
         """
-        faces: Iterator[Faces | None] = iter(())
-        if self._detector is not None:
-            faces = iter(self._detector.detect([i for i in images if not isinstance(i, str)]))
-        return [
-            image if isinstance(image, str) else self._crop(image, next(faces, None), prior)
-            for image, prior in zip(images, priors or [None] * len(images), strict=True)
-        ]
+        rows = [row for row, image in enumerate(images) if not isinstance(image, str)]
+        decoded = [image for image in images if not isinstance(image, str)]
+        if self._search is None:
+            made: list[Crop | str] = [self._without_face(image) for image in decoded]
+        else:
+            found = self._search(decoded, [priors[row] if priors else None for row in rows])
+            made = [self._of_face(face) if isinstance(face, Face) else face for face in found]
+        crops = dict(zip(rows, made, strict=True))
+        return [image if isinstance(image, str) else crops[row] for row, image in enumerate(images)]
 
-    def _crop(self, image: np.ndarray, faces: Faces | None, prior: np.ndarray | None) -> Crop | str:
-        if faces is None:
-            return Crop(
-                self._square(image, self.size), np.full((5, 2), np.nan), np.nan, np.full(4, np.nan)
-            )
-        if not len(faces):
-            return "no_face"
-        index = nearest(faces, prior)
-        score, landmarks = float(faces.scores[index]), faces.landmarks[index]
-        if score < self.settings.min_score:
-            return "low_detection_score"
-        matrix = align.similarity(landmarks, self._template)
-        if align.degenerate(matrix):
-            return "degenerate_landmarks"
-        return Crop(align.crop(image, matrix, self.size), landmarks, score, faces.boxes[index])
+    def _without_face(self, image: np.ndarray) -> Crop:
+        return Crop(
+            self._square(image, self.size), np.full((5, 2), np.nan), np.nan, np.full(4, np.nan)
+        )
+
+    def _of_face(self, face: Face) -> Crop:
+        image = align.crop(face.image, face.matrix, self.size)
+        return Crop(image, face.landmarks, face.score, face.box, face.turn, face.faces)
 
 
 def extract(
@@ -158,13 +171,12 @@ def extract(
     cropper: Cropper,
     *,
     recipe: JsonValue,
-    decoding: Decoding | None = None,
-    heif: str | None = None,
+    decoder: Decoder | None = None,
 ) -> Counts:
     """Write the crops of a part.
 
-    rows: the part's rows of data_file.csv. archives: the archives by the names in it. decoding,
-    heif: as of `decode.decode`.
+    rows: the part's rows of data_file.csv. archives: the archives by the names in it. decoder:
+    how pictures are decoded.
 
     Memory does not grow with the pictures. Raises GraftError if an archive is not the one that
     data_file.csv was made from.
@@ -174,6 +186,7 @@ def extract(
     sizes: list[_Size] = []
     dropped: list[_Dropped] = []
     endings: Counter[str] = Counter()
+    several = 0
     # A contiguous array cannot grow, and the number of crops is known only at the end: until then
     # they are in a nameless file, which the system removes even if the job is killed.
     with (
@@ -181,17 +194,18 @@ def extract(
         tempfile.TemporaryFile(dir=destination.parent) as pictures,
         tqdm(total=len(rows), desc=destination.stem, unit=" pictures", mininterval=5) as progress,
     ):
-        for window in windows(_read(rows, archives, decoding, heif), cropper.settings.batch_size):
+        for window in windows(_read(rows, archives, decoder), cropper.settings.batch_size):
             members, images = zip(*window, strict=True)
             crops = cropper(images, [_prior(row) for row, _ in members])
             for (row, data), image, crop in zip(members, images, crops, strict=True):
                 if isinstance(crop, str):
                     dropped.append((row.sample_id, crop))
                     if crop == "unsupported_format":
-                        endings[PurePosixPath(row.member).suffix.lower()] += 1
+                        endings[ending(row.member)] += 1
                     continue
                 spool.write(crop.image.tobytes())
-                kept.append((row, crop.landmarks, crop.score, crop.box))
+                kept.append((row, crop.landmarks, crop.score, crop.box, crop.turn))
+                several += crop.faces > 1
                 if cropper.keeps_pictures:
                     stored = _stored(data, image)
                     pictures.write(stored)
@@ -207,6 +221,10 @@ def extract(
     counts = Counts(rows=len(rows), kept=len(kept), dropped=dict(sorted(reasons.items())))
     if endings:
         counts["unsupported_format"] = dict(sorted(endings.items()))
+    if turns := Counter(f"{turn} degrees" for *_, turn in kept if turn):
+        counts["turned"] = dict(sorted(turns.items()))
+    if several:
+        counts["several_faces"] = several
     return counts
 
 
@@ -220,24 +238,10 @@ def check_any(counts: Counts, key: str) -> None:
         )
 
 
-def nearest(faces: Faces, prior: np.ndarray | None) -> int:
-    """Index of the face with the highest intersection over union with the prior box (4,).
-
-    If none overlaps it, of the face whose centre is nearest to its centre; without a prior, of the
-    face with the highest score.
-    """
-    if prior is None:
-        return int(np.argmax(faces.scores))
-    boxes, prior = faces.boxes.astype(np.float64), np.asarray(prior, np.float64)
-    distances = np.linalg.norm((boxes[:, :2] + boxes[:, 2:] - prior[:2] - prior[2:]) / 2, axis=1)
-    return int(np.lexsort((distances, -overlaps(boxes, prior)))[0])
-
-
 def _read(
     frame: pd.DataFrame,
     archives: Mapping[str, Path],
-    decoding: Decoding | None,
-    heif: str | None,
+    decoder: Decoder | None,
 ) -> Iterator[tuple[tuple[_Row, bytes], Decoded]]:
     """Each row and its picture's bytes, with the picture, or why that is not decoded."""
     with ExitStack() as stack:
@@ -255,7 +259,7 @@ def _read(
             data = opened[row.archive].read(row.offset, row.size)
             check_sample(row.sample_id, sample_name(row.archive, row.member), data)
             if (of_container := decoders[row.archive]) is None:
-                yield (row, data), decode(data, decoding, heif=heif)
+                yield (row, data), decode(data, decoder)
             else:
                 pixels = of_container(data)
                 yield (row, data), "unreadable" if pixels is None else pixels
@@ -295,6 +299,8 @@ def _write(
     for column, name, shape in ((1, "landmarks", (5, 2)), (2, "score", ()), (3, "box", (4,))):
         values = np.array([row[column] for row in kept], np.float32)
         hdf5.write(file, name, values.reshape(len(kept), *shape))
+    if any(turn for *_, turn in kept):
+        hdf5.write(file, "turn", np.array([turn for *_, turn in kept], np.int16))
     hdf5.write_strings(file, "dropped_sample_id", [sample for sample, _ in dropped])
     hdf5.write_strings(file, "dropped_reason", [reason for _, reason in dropped])
 

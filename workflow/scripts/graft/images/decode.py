@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
-from graft.config.decoding import Decoding
+from graft.config.decoding import Decoder, Decoding
 from graft.core.errors import GraftError
 from graft.images import depth, jpeg
 
@@ -49,22 +49,21 @@ Decoded: TypeAlias = np.ndarray | str
 """A picture uint8 (height, width, 3) RGB, or the reason why there is none."""
 
 
-def decode(data: bytes, settings: Decoding | None = None, *, heif: str | None = None) -> Decoded:
+def decode(data: bytes, settings: Decoder | None = None) -> Decoded:
     """Decode an image file: its first picture, upright by its EXIF orientation.
 
-    settings: of the config; None for the defaults. heif: the version of pillow-heif, or None if
-    HEIF files are not to be decoded.
+    settings: None for the defaults, with which no HEIF file is decoded.
 
     Reasons: `unreadable` (no picture, or one that cannot be decoded whole), `corrupt` (a JPEG in
     which the decoder meets damaged data), `too_large` (more than `settings.max_pixels`),
-    `unsupported_format` (of a kind that is known and not decoded). Raises GraftError if `heif` is
-    given and the package is missing.
+    `unsupported_format` (of a kind that is known and not decoded). Raises GraftError if
+    `settings.heif` names a package that is missing.
     """
-    settings = settings or Decoding()
+    settings = settings or Decoder()
     if data.startswith(jpeg.START):
         return _jpeg(data, settings)
     if _is_heif(data):
-        return "unsupported_format" if heif is None else _heif(data, settings)
+        return "unsupported_format" if settings.heif is None else _heif(data, settings)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _other(image, data, settings)

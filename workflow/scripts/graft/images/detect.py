@@ -34,9 +34,13 @@ class Detector(Protocol):
     """A detector of faces on a device (`cpu` or `cuda`).
 
     file: its weights, for a detector that needs a published file (see `config.detectors`).
+    min_face: the smallest face that is looked for, as a share of the picture's shorter side. All
+        pictures are searched for those of MIN_FACE first.
     """
 
-    def __init__(self, device: str, *, batch_size: int, file: Path | None): ...
+    MIN_FACE: float
+
+    def __init__(self, device: str, *, batch_size: int, file: Path | None, min_face: float): ...
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         """The faces in each picture uint8 (height, width, 3) RGB, of any size.

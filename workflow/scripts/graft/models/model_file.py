@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from graft.config.datasets import MIN_FACES
 from graft.config.models import Head
 from graft.config.sources import Transform
 from graft.config.stages import BackboneSettings, CropSettings, PackSettings, Preparation
@@ -55,8 +56,10 @@ class ModelDescription:
     def to_json(self) -> dict[str, Any]:
         # Whether HEIF can be decoded is a matter of the machine that predicts.
         kept = self.preparation.crop
-        crop = kept.model_dump(mode="json", exclude_none=True, exclude={"heif", "decode"})
-        if decode := kept.decode.model_dump(mode="json", exclude_defaults=True):
+        crop = kept.model_dump(mode="json", exclude_none=True, exclude={"decode"})
+        if kept.detector and kept.detector.min_face == MIN_FACES.get(kept.detector.name):
+            del crop["detector"]["min_face"]
+        if decode := kept.decode.model_dump(mode="json", exclude_defaults=True, exclude={"heif"}):
             crop["decode"] = decode
         pack = self.preparation.pack.model_dump(mode="json", exclude={"multi", "patches"})
         if self.preparation.pack.patches is not None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from graft.config.decoding import Decoding
+from graft.config.decoding import Decoder
 from graft.config.patches import Patches
 from graft.core.files import atomic, sha256
 from graft.datasets.label_sets import joined
@@ -58,7 +58,7 @@ class Model:
         self._network: Network = network.to(device)
         self._device, self._precision, self._batch_size = device, precision, batch_size
         spec = self.description.preparation.crop
-        self.decoding = spec.decode
+        self.decoder = spec.decode
         self.crop = Cropper(
             spec.crop_size, spec.detector, kind=spec.crop, device=device, file=detector
         )
@@ -136,7 +136,8 @@ def predict(
     The table has one row per picture, in the order of the paths: the class (those above one half,
     divided by "|", where it may have several), the highest confidence and all of them, or the
     reason why there is no prediction. `name` is the name of the model on the page; `detector` as of
-    `Model`, `heif` as of `decode.decode`. Memory grows by a short record per picture.
+    `Model`, `heif` the version of pillow-heif, if HEIF
+    files are decoded. Memory grows by a short record per picture.
 
     Returns {"pictures", "predicted" (class -> number), "dropped" (reason -> number), "skipped"
     (kind -> number), "model" (sha256)}. Raises GraftError for a folder that is missing or contains
@@ -148,6 +149,7 @@ def predict(
     used = Model(
         model, device=device, precision=precision, batch_size=batch_size, detector=detector
     )
+    decoder = used.decoder.model_copy(update={"heif": heif})
     predicted: Counter[str] = Counter(dict.fromkeys(used.classes, 0))
     dropped: Counter[str] = Counter()
     with (
@@ -158,7 +160,7 @@ def predict(
     ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow([*COLUMNS, *(f"confidence_{c}" for c in used.classes), "drop_reason"])
-        for window in windows(_read(folder, pictures, used.decoding, heif), batch_size):
+        for window in windows(_read(folder, pictures, decoder), batch_size):
             crops = used.crop([image for _, image in window])
             pairs = zip(crops, (image for _, image in window), strict=True)
             kept = [
@@ -192,9 +194,7 @@ def predict(
     }
 
 
-def _read(
-    folder: Path, pictures: Sequence[str], decoding: Decoding, heif: str | None
-) -> Iterator[tuple[str, Decoded]]:
+def _read(folder: Path, pictures: Sequence[str], decoder: Decoder) -> Iterator[tuple[str, Decoded]]:
     """Each name with its picture, or why that is not decoded."""
     for picture in pictures:
         try:
@@ -202,7 +202,7 @@ def _read(
         except OSError:
             yield picture, "unreadable"
         else:
-            yield picture, decode(data, decoding, heif=heif)
+            yield picture, decode(data, decoder)
 
 
 def _facts(model: Model, name: str, digest: str, pictures: int) -> dict[str, str]:

@@ -35,6 +35,7 @@ class MTCNN:
     file: none is needed.
     """
 
+    MIN_FACE = 0.15
     MIN_PIXELS, CELL, STRIDE = 20, 12, 2
     THRESHOLDS = (0.6, 0.7, 0.7)  # scores above which a window passes the three stages
     FACTOR = 0.709  # of one scale of the pyramid to the next
@@ -43,7 +44,7 @@ class MTCNN:
         self,
         device: str = "cpu",
         *,
-        min_face: float = 0.15,
+        min_face: float = MIN_FACE,
         batch_size: int = 32,
         file: Path | None = None,
     ):

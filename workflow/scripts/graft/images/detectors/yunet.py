@@ -15,6 +15,10 @@ from graft.images.detect import DETECTORS, Faces, overlaps, rounded
 SMALL, LARGE, LONG = 192, 320, 640
 """Pixels that the network is given (see `scale`)."""
 
+LEAST, SIDE = 10, 2000
+"""Pixels of the smallest faces that it is trained for, and of the shorter side of a picture at
+most, which memory grows with."""
+
 SAME_FACE, AVERAGED = 0.3, 0.7
 """Overlaps, from which on cells of the network see the same face, and are averaged (see
 `merged`)."""
@@ -25,20 +29,26 @@ class YuNet:
     """The network of OpenCV's zoo, which OpenCV runs (`cv2.FaceDetectorYN`), always on the CPU.
 
     floor: faces with a lower score are left out.
+    min_face: the smallest face, as a share of the picture's shorter side. For smaller ones than
+        `MIN_FACE` pictures are shrunk less, and faces that fill them are not found.
     batch_size: of no effect, since pictures are of different sizes.
     file: the published file (see `config.detectors`).
 
     Raises GraftError if there is no file or if it is another one.
     """
 
+    MIN_FACE = LEAST / LARGE
+
     def __init__(
         self,
         device: str = "cpu",
         *,
+        min_face: float = MIN_FACE,
         floor: float = 0.3,
         batch_size: int = 1,
         file: Path | None = None,
     ):
+        self._large = max(round(LEAST / max(min_face, LEAST / SIDE)), LARGE)
         network = np.frombuffer(_verified(file), np.uint8)
         # Its non-maximum suppression keeps all cells; `merged` takes its place.
         with _quiet():
@@ -57,7 +67,7 @@ class YuNet:
 
     def _faces(self, image: np.ndarray) -> Faces:
         height, width = image.shape[:2]
-        factor = scale(height, width)
+        factor = scale(height, width, self._large)
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         if factor != 1:
             method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
@@ -74,15 +84,15 @@ class YuNet:
         )
 
 
-def scale(height: int, width: int) -> float:
+def scale(height: int, width: int, large: int = LARGE) -> float:
     """By how much a picture is enlarged or shrunk before detection.
 
     The network is trained for faces of some 10 to 300 pixels. If the shorter side is longer than
-    LARGE it becomes that: then a face that fills the picture is found, and one of a thirtieth of
+    `large` it becomes that: then a face that fills the picture is found, and one of a thirtieth of
     it. If it is shorter than SMALL it becomes that, unless the longer one became longer than LONG.
     """
     shorter, longer = sorted((height, width))
-    return min(LARGE / shorter, max(min(SMALL / shorter, LONG / longer), 1))
+    return min(large / shorter, max(min(SMALL / shorter, LONG / longer), 1))
 
 
 def merged(cells: np.ndarray) -> np.ndarray:
