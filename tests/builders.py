@@ -14,7 +14,7 @@ import torch
 from conftest import TRAIN
 from PIL import Image
 
-from graft.config import datasets, stages
+from graft.config import datasets, splits, stages
 from graft.config.models import Head, Hyperparameters
 from graft.config.stages import TrainSettings
 from graft.datasets import containers, samples
@@ -293,9 +293,9 @@ def build_rows(
     return build(
         candidates,
         archives,
-        split=datasets.Split(**SPLIT | (split or {})),
-        shards=datasets.Shards(**shards or {}),
-        limit=datasets.Limit(**limit or {}),
+        split=splits.Split(**SPLIT | (split or {})),
+        shards=splits.Shards(**shards or {}),
+        limit=splits.Limit(**limit or {}),
         dataset=dataset,
         multi=multi,
     )

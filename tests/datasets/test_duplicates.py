@@ -11,7 +11,7 @@ import pytest
 from builders import SPLIT, encoded, make_tar, mnist_pair, picture
 from PIL import Image
 
-from graft.config import datasets
+from graft.config import splits
 from graft.core.errors import GraftError
 from graft.datasets import duplicates, table, thumbnails
 from graft.datasets.build import build_all
@@ -28,9 +28,9 @@ def made(folder, rows, pictures=None, *, multi=False, archives=None, **split):
             rows,
             archives,
             looked,
-            split=datasets.Split(**SPLIT | split),
-            shards=datasets.Shards(),
-            limit=datasets.Limit(),
+            split=splits.Split(**SPLIT | split),
+            shards=splits.Shards(),
+            limit=splits.Limit(),
             multi=multi,
             dataset="d",
         )

@@ -17,7 +17,11 @@ from graft.config import (
     overviews,
     patches,
     sources,
+    splits,
 )
+
+MODULES = (models, sources, datasets, splits, decoding, layout_options, overviews, patches)
+"""Those with settings that a config may have."""
 
 Schema = dict[str, Any]
 
@@ -70,7 +74,7 @@ def _or_null(value: Schema) -> Schema:
 def descriptions() -> dict[str, dict[str, str]]:
     """Class -> key -> description: the text that stands below the key in the class."""
     described: dict[str, dict[str, str]] = {}
-    for module in (models, sources, datasets, decoding, layout_options, overviews, patches):
+    for module in MODULES:
         for name, keys in _attribute_docstrings(module):
             described[name] = keys
     described["Training"] = {**described["Hyperparameters"], **described["Training"]}

@@ -9,16 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from graft.config import architectures, detectors
-from graft.config.datasets import (
-    Classes,
-    Detector,
-    File,
-    Limit,
-    Merged,
-    Render,
-    Shards,
-    Split,
-)
+from graft.config.datasets import Classes, Detector, File, Merged, Render
 from graft.config.decoding import Decoder, decoder, heif
 from graft.config.models import Compute, Config, Hyperparameters
 from graft.config.networks import described
@@ -36,6 +27,7 @@ from graft.config.plan import (
     warm_up,
 )
 from graft.config.sources import Architecture, Transform, Weights
+from graft.config.splits import Limit, Shards, Split
 from graft.config.types import Entry, Reproducible, Settings
 from graft.core.raw_names import raw_name
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import pandas as pd
 
-from graft.config.datasets import Limit, Shards, Split
+from graft.config.splits import Limit, Shards, Split
 from graft.core.errors import GraftError
 from graft.datasets import containers, duplicates
 from graft.datasets.label_sets import alike, by_class
