@@ -45,7 +45,7 @@ def collected(folder, sets, files, name):
     archives = {
         key: make_tar(folder / key.replace("/", "_"), content) for key, content in files.items()
     }
-    found = list(samples.samples(stages.structure(config, name), archives))
+    found = list(samples.samples(stages.structure(config, name), archives, []))
     frame, _ = build_rows(found, archives)
     return frame, *regions.collect(frame, stages.regions(config, name), archives)
 
@@ -88,7 +88,9 @@ def test_classes_are_renamed_and_left_out_as_those_of_the_samples(tmp_path, clas
     files = kit(("cat", "dog"), 0, extra=[("sofa", (1, 1, 9, 9))])
     archives = {"x.tar": make_tar(tmp_path / "x.tar", files)}
     frame, _ = build_rows(
-        samples.samples(stages.structure(read_config(overlay("mine", mine=VOC)), "mine"), archives),
+        samples.samples(
+            stages.structure(read_config(overlay("mine", mine=VOC)), "mine"), archives, []
+        ),
         archives,
     )
     table, counts = regions.collect(frame, stages.regions(config, "mine"), archives)
@@ -119,7 +121,7 @@ def test_a_row_that_the_tars_do_not_explain_is_one_sentence(tmp_path):
     spec = stages.regions(config, "mine")
     files = kit(("cat", "dog"), 0)
     archives = {"x.tar": make_tar(tmp_path / "x.tar", files)}
-    frame, _ = build_rows(samples.samples(stages.structure(config, "mine"), archives), archives)
+    frame, _ = build_rows(samples.samples(stages.structure(config, "mine"), archives, []), archives)
     del files["Annotations/3.xml"]
     less = {"x.tar": make_tar(tmp_path / "less.tar", files)}
     with pytest.raises(GraftError, match=r"keeps '3', which has no annotation.*-R structure"):

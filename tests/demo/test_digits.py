@@ -23,6 +23,7 @@ def obtain(folder, name):
         key="k",
         sha256=None,
         md5=None,
+        zip_encoding=None,
         size=None,
         render=Render(kind="digits"),
         tree=None,

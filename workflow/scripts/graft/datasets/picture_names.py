@@ -9,13 +9,9 @@ from typing import NamedTuple
 from graft.download.archives import is_picture
 
 
-def composed(name: str) -> str:
-    """The name with composed characters: macOS writes names with combining marks."""
-    return unicodedata.normalize("NFC", name)
-
-
 def folded(name: str) -> str:
-    return composed(composed(name).casefold())
+    """Without case; the names of files and tables are in one Unicode form (`archives.normal`)."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def bare(name: str) -> str:
@@ -25,7 +21,6 @@ def bare(name: str) -> str:
 
 STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("", str),
-    ("Unicode form", composed),
     ("case", folded),
     ("ending", bare),
 )
