@@ -40,6 +40,8 @@ PAIRS = (
     "mnist2000:fashion_resnet18",
     "digits:fashion_resnet18",
     "fashion2000:mnist_resnet18",
+    "fashion500:mnist_vit",
+    "fashion500:mnist_convnext",
     "portraits:portraits_identity",
 )
 MODES = ["feature_extraction", "fine_tuning"]
@@ -102,7 +104,11 @@ def _name(dataset: str, source: str) -> str:
 
 def _row(folder: Path, dataset: str, source: str) -> str:
     experiment = folder / "results/experiments" / _name(dataset, source)
-    features = folder / "results/features" / dataset / source / "avgpool"
+    (features,) = (
+        path
+        for cut in ("avgpool", "pooled")
+        if (path := folder / "results/features" / dataset / source / cut).is_dir()
+    )
     cells = [f"{100 * _logistic_regression(features):.1f}"]
     updates = []
     for mode in MODES:
