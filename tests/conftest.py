@@ -60,7 +60,7 @@ def _group(path: str) -> str:
     """For pytest-xdist: what has one name runs in one process, since it shares finished runs."""
     if path.startswith("tests/real/"):
         return "real"
-    of_done = ("test_workflow", "test_soundness", "test_predict_and_export")
+    of_done = ("test_workflow", "test_soundness", "test_predict_and_export", "test_portable")
     return "done" if Path(path).stem in of_done else path
 
 

@@ -1,7 +1,11 @@
 """The seed systems' recipes, published and corrected, on real pictures by the real command."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,20 +17,25 @@ from graft.reporting import verify
 pytestmark = needs_kit
 
 
+CLOTHES = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
+
 SHORTER = {
     "neon": """
 compute: {reproducible: fast}
-datasets: {lfw: {limit: {train: 240, val: 100, test: 200}}}
+datasets: {lfw: {limit: {train: 240, val: 100, test: 200}, shards: {train: 1}}}
 """,
     "emotions": """
 compute: {reproducible: fast}
+datasets: {fer2013: {shards: {train: 1}}}
 experiments:
   emotions_published: {seeds: [0], modes: [feature_extraction], train: {epochs: 2}}
   emotions_corrected: {seeds: [0], modes: [freeze_fire5], train: {epochs: 2, warm_up: false}}
 """,
     "digits": """
 compute: {reproducible: fast}
+datasets: {mnist: {limit: {test: 1000}, shards: {train: 1}}}
 experiments:
+  digits_frozen: {train: {epochs: 1}}
   digits_mlp: {train: {tune: {lr: [0.01]}}}
 run: [digits_features, digits_features_corrected, digits_frozen, digits_mlp]
 overviews:
@@ -38,13 +47,27 @@ datasets:
   voc2007:
     limit: {train: 120, val: 60, test: 120}
     patches: {scales: [1, 1.6, 2.3]}
-    shards: {train: 2, val: 1, test: 1}
+    shards: {train: 1, val: 1, test: 1}
 experiments:
   voc_corrected: {modes: [feature_extraction], train: {tune: {lr: [0.001]}}}
   voc_dense: {train: {tune: {lr: [0.001]}}}
   voc_whole: {modes: [from_scratch, feature_extraction], train: {tune: {lr: [0.001]}}}
 run: [voc_corrected, voc_dense, voc_whole]
 overviews: {voc2007: {experiments: [voc_corrected, voc_dense, voc_whole]}}
+""",
+    "clothes": """
+datasets:
+  mnist: {limit: {train: 300, val: 100, test: 100}, shards: {train: 1}}
+  fashion_mnist: {limit: {train: 200, val: 100, test: 200}}
+experiments:
+  digits_vit: {train: {epochs: 1}}
+  digits_convnext: {train: {epochs: 1}}
+  clothes_vit:
+    modes: [logistic_probe, freeze_blocks.5]
+    train: {epochs: 2, warm_up: false, tune: {}}
+  clothes_convnext:
+    modes: [knn_probe, freeze_stages.2]
+    train: {epochs: 2, warm_up: false, tune: {}}
 """,
 }
 """What is changed to save time; what the recipes gave without is in docs/results.md."""
@@ -82,6 +105,18 @@ def digits(tmp_path_factory, store):
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory, store):
     return run(tmp_path_factory, store, SHORTER["voc"], "voc2007.yaml", "kit/voc2007.yaml")
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory, store):
+    """Fashion-MNIST is Debian's, which root can install."""
+    if not CLOTHES.exists() and os.getuid() == 0 and shutil.which("apt-get"):
+        for command in ("update", "install -y dataset-fashion-mnist"):
+            subprocess.run(["apt-get", "-qq", *command.split()], capture_output=True, check=False)
+    if not CLOTHES.exists():
+        pytest.skip(f"Debian's package dataset-fashion-mnist cannot be installed ({CLOTHES})")
+    overlays = ("mnist.yaml", "kit/mnist.yaml", "fashion_mnist.yaml", "kit/fashion_mnist.yaml")
+    return run(tmp_path_factory, store, SHORTER["clothes"], *overlays)
 
 
 def read(project: Project, path: str) -> dict:
@@ -186,3 +221,16 @@ def test_patches_and_transfer_tell_what_a_picture_shows(voc):
     maps = voc.results / "experiments/voc_corrected/feature_extraction/0/heat_maps.svg"
     assert maps.read_text(encoding="utf-8").count("<image") >= 12
     check_pages(voc, "voc2007", ["voc_corrected", "voc_dense", "voc_whole"])
+
+
+def test_a_vision_transformer_and_a_convnext_go_from_digits_to_clothes(clothes):
+    """What is frozen where, and that nothing is missing; so few pictures prove no accuracy."""
+    frozen = {("clothes_vit", "freeze_blocks.5"): "blocks.5"}
+    frozen |= {("clothes_convnext", "freeze_stages.2"): "stages.2"}
+    for (name, mode), cut in frozen.items():
+        fit = read(clothes, f"experiments/{name}/{mode}/0/fit.json")
+        assert fit["cut"] == cut and fit["transfer"]["frozen_blocks"][-1].startswith(cut)
+        assert fit["transfer"]["imported"] == fit["transfer"]["of"] > 50
+    for name, mode in (("clothes_vit", "logistic_probe"), ("clothes_convnext", "knn_probe")):
+        assert metrics(clothes, name, mode)["n"] == 200
+    assert list(verify.verify_results(clothes.results)) == []
