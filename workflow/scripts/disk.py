@@ -83,8 +83,9 @@ def _rows(config: Config, dataset: str, part: str) -> int:
         part.split("-", maxsplit=1)[0],
         len(plan.parts(config, dataset, part.split("-", maxsplit=1)[0])),
     )
+    limits = config.datasets[dataset].limit.model_dump()
     try:
-        rows = seals.read(Path(f"results/data/{dataset}/data_file.seal.json"))["rows"]
+        record = seals.read(Path(f"results/data/{dataset}/data_file.seal.json"))
     except GraftError:
-        rows = config.datasets[dataset].limit.model_dump()
-    return (rows.get(split) or 0) // number
+        record = {}
+    return (record.get("rows", limits).get(split) or 0) // number
