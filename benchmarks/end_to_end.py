@@ -32,7 +32,8 @@ from torchvision import datasets, models, transforms
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from graft.core import instructions  # noqa: E402
+import machine  # noqa: E402
+
 from graft.images.packs import open_parts  # noqa: E402
 
 COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
@@ -173,12 +174,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3, help="of Graft's run, between the others")
     options = parser.parse_args()
-    cpu = instructions.cpu()
-    print(
-        f"{instructions.kind()}, {os.cpu_count()} cores, {' '.join(cpu.instructions)}; torch "
-        f"{torch.__version__}; {options.seeds} seeds, {options.epochs} epochs; load "
-        f"{os.getloadavg()[0]:.1f}"
-    )
+    print(machine.heading(f"{options.seeds} seeds, {options.epochs} epochs"))
     with tempfile.TemporaryDirectory(prefix="graft-end-to-end-") as name:
         folder = Path(name)
         project, faces = prepare(folder, options.seeds, options.epochs), folder / "faces"
@@ -195,7 +191,7 @@ def main() -> None:
         print(f"| Graft | {texts} | | {np.mean(own[0][1]):.3f} |")
         for label, (time_, accuracies) in loops.items():
             print(f"| {label} | {time_:.1f} | {time_ / median:.1f} | {np.mean(accuracies):.3f} |")
-    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+    print(f"\nat the end {machine.load()}")
 
 
 if __name__ == "__main__":

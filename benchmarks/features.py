@@ -15,7 +15,6 @@ The process keeps the memory that it frees, as the stage does; with `--free` it 
 
 import argparse
 import copy
-import os
 import statistics
 import sys
 import time
@@ -31,8 +30,10 @@ from torchvision import models
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+import machine  # noqa: E402
+
 from graft.config.sources import Transform  # noqa: E402
-from graft.core import devices, instructions  # noqa: E402
+from graft.core import devices  # noqa: E402
 from graft.models import inference  # noqa: E402
 from graft.models.backbones import Backbone  # noqa: E402
 from graft.models.network import split  # noqa: E402
@@ -163,15 +164,10 @@ def main() -> None:
     if not options.free:
         devices.keep_freed_memory()
     torch.set_num_threads(options.threads)
-    cpu = instructions.cpu()
-    print(
-        f"{instructions.kind()}, {os.cpu_count()} cores, {' '.join(cpu.instructions)}; torch "
-        f"{torch.__version__}, {options.threads} threads, batches of {options.batch}; load "
-        f"{os.getloadavg()[0]:.1f}"
-    )
+    print(machine.heading(f"{options.threads} threads, batches of {options.batch}"))
     for name in options.networks:
         in_process(name, options.batch, options.rounds)
-    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+    print(f"\nat the end {machine.load()}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ be set back, so these rounds come last, for all variants.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -30,10 +29,12 @@ from torchvision import models
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+import machine  # noqa: E402
+
 from graft.config.models import Head, Hyperparameters  # noqa: E402
 from graft.config.sources import Transform  # noqa: E402
 from graft.config.stages import BackboneSettings  # noqa: E402
-from graft.core import devices, hdf5, instructions  # noqa: E402
+from graft.core import devices, hdf5  # noqa: E402
 from graft.images.packs import open_parts, write_labels  # noqa: E402
 from graft.models.network import Network  # noqa: E402
 from graft.training.batches import Batches  # noqa: E402
@@ -127,12 +128,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cpu = instructions.cpu()
-    print(
-        f"{instructions.kind()}, {os.cpu_count()} cores, {' '.join(cpu.instructions)}; torch "
-        f"{torch.__version__}, {options.threads} threads, batches of {options.batch}; load "
-        f"{os.getloadavg()[0]:.1f}"
-    )
+    print(machine.heading(f"{options.threads} threads, batches of {options.batch}"))
     count = options.batch * options.batches
     rows = np.array_split(np.arange(count), options.batches)
     with tempfile.TemporaryDirectory(prefix="graft-training-") as folder:
@@ -156,7 +152,7 @@ def main() -> None:
         for memory, rate in found.items():
             base, own = rate["plain, bf16"], rate["Graft"]
             print(f"| {name} | {memory} | {base:.3g} | {own:.3g} | {own / base:.2f} |")
-    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+    print(f"\nat the end {machine.load()}")
 
 
 if __name__ == "__main__":
