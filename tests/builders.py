@@ -19,6 +19,7 @@ from graft.config.models import Head, Hyperparameters
 from graft.config.stages import TrainSettings
 from graft.datasets import containers, samples
 from graft.datasets.build import build
+from graft.datasets.thumbnails import Thumbnails
 from graft.demo.lfw import render_lfw
 from graft.download.archives import Archive
 from graft.models import model_file
@@ -290,15 +291,18 @@ def build_rows(
     candidates, archives, *, split=None, shards=None, limit=None, dataset="d", multi=False
 ):
     """`build` with SPLIT and one shard for each split, unless given."""
-    return build(
-        candidates,
-        archives,
-        split=splits.Split(**SPLIT | (split or {})),
-        shards=splits.Shards(**shards or {}),
-        limit=splits.Limit(**limit or {}),
-        dataset=dataset,
-        multi=multi,
-    )
+    with Thumbnails() as thumbnails:
+        frame, counts, _ = build(
+            candidates,
+            archives,
+            thumbnails,
+            split=splits.Split(**SPLIT | (split or {})),
+            shards=splits.Shards(**shards or {}),
+            limit=splits.Limit(**limit or {}),
+            dataset=dataset,
+            multi=multi,
+        )
+    return frame, counts
 
 
 def hyperparameters(**changes) -> Hyperparameters:

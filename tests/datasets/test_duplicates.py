@@ -14,7 +14,7 @@ from PIL import Image
 from graft.config import splits
 from graft.core.errors import GraftError
 from graft.datasets import duplicates, table, thumbnails
-from graft.datasets.build import build_all
+from graft.datasets.build import build
 from graft.datasets.table import Candidate
 from graft.datasets.thumbnails import Thumbnails
 
@@ -24,7 +24,7 @@ def made(folder, rows, pictures=None, *, multi=False, archives=None, **split):
     the frame, the counts, and the three files."""
     archives = archives or {"p.tar": make_tar(folder / "p.tar", pictures)}
     with Thumbnails() as looked:
-        frame, counts, repeated = build_all(
+        frame, counts, repeated = build(
             rows,
             archives,
             looked,

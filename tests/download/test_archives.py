@@ -11,7 +11,7 @@ import pytest
 from builders import make_tar
 
 from graft.core.errors import GraftError
-from graft.download.archives import Archive, check_name, contents, members
+from graft.download.archives import Archive, by_name, check_name, members
 
 FILES = {
     "root/a.jpg": b"first",
@@ -55,7 +55,7 @@ def test_of_members_of_one_name_the_last_is_what_an_archive_holds(tmp_path):
     path = make_tar(
         tmp_path / "a.tar", {"b.jpg": b"old", "./b.jpg": b"new", "é.jpg": b"1", again: b"2"}
     )
-    held = contents(path)
+    held = by_name(path)
     with Archive(path) as archive:
         read = {name: archive.read(offset, size) for name, offset, size in held.values()}
     assert read == {"b.jpg": b"new", "é.jpg": b"2"}

@@ -8,7 +8,7 @@ import pytest
 from builders import make_raw_zip, make_zip, read_layout, tar_content
 
 from graft.core.errors import GraftError
-from graft.download.archives import contents, members
+from graft.download.archives import by_name, members
 from graft.download.unpack import unpack_zip
 
 KEY = "datasets.pets.files.pets.zip"
@@ -57,7 +57,7 @@ def test_folders_and_files_of_both_separators_are_the_same_folders(tmp_path):
         ("café/2.jpg".encode(), b"2"),
     ]
     assert unpacked(tmp_path, files) == ["café/1.jpg", "café/2.jpg"]
-    assert list(contents(tmp_path / "pets.tar", folders=True))[0] == "café/"
+    assert list(by_name(tmp_path / "pets.tar", folders=True))[0] == "café/"
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

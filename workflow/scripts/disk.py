@@ -79,10 +79,8 @@ def _views(workflow: Any, config: Config) -> Counter[tuple[str, str, str]]:
 
 def _rows(config: Config, dataset: str, part: str) -> int:
     """How many pictures a part has, about; 0 if that is not known."""
-    split, number = (
-        part.split("-", maxsplit=1)[0],
-        len(plan.parts(config, dataset, part.split("-", maxsplit=1)[0])),
-    )
+    split, _, _ = part.partition("-")
+    number = len(plan.parts(config, dataset, split))
     limits = config.datasets[dataset].limit.model_dump()
     try:
         record = seals.read(Path(f"results/data/{dataset}/data_file.seal.json"))

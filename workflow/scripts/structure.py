@@ -11,7 +11,7 @@ with Job(snakemake, stages.StructureSettings) as job, Thumbnails() as thumbnails
     settings = job.settings
     archives = named(job.inputs["raw"], settings.dataset)
     notes: list[str] = []
-    frame, counts, repeated = build.build_all(
+    frame, counts, repeated = build.build(
         samples(settings, archives, notes),
         archives,
         thumbnails,

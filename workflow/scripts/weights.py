@@ -14,8 +14,8 @@ with Job(snakemake, stages.WeightsSettings) as job:
     urls = job.parameter("mirrors")["url"]
     report = weights.make(job.settings, job.outputs.weights, urls=urls, made=made, **job.trust())
     write_json(job.outputs.import_report, {"source": job.wildcards["source"], **report})
-    told = ("parameters", "unwrapped", "stripped", "notes", "certificate")
-    job.results = {key: report[key] for key in told}
+    reported = ("parameters", "unwrapped", "stripped", "notes", "certificate")
+    job.results = {key: report[key] for key in reported}
     if job.settings.weights.kind in {"url", "timm"}:
         origin = report["origin"]
         job.first_use(origin["file"], origin["sha256"])

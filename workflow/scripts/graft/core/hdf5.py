@@ -50,8 +50,7 @@ def contiguous(
     if size > free:
         raise GraftError(
             f"{folder}: {name} {tuple(shape)} takes {bytes_text(size)}, and {bytes_text(free)} are "
-            "free. Make room, then run again; features are smaller behind a later cut "
-            "(`make cuts`)."
+            "free. Make room, then run again."
         )
     return file.create_dataset(name, shape, dtype, track_times=False, fill_time="never")
 

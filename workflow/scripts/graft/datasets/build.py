@@ -72,31 +72,6 @@ class _Picture(NamedTuple):
 def build(
     candidates: Iterable[Candidate],
     archives: Mapping[str, str | os.PathLike],
-    *,
-    split: Split,
-    shards: Shards,
-    limit: Limit,
-    multi: bool = False,
-    dataset: str = "*",
-) -> tuple[pd.DataFrame, Counts]:
-    """As `build_all`, without the repeated pictures."""
-    with Thumbnails() as thumbnails:
-        frame, counts, _ = build_all(
-            candidates,
-            archives,
-            thumbnails,
-            split=split,
-            shards=shards,
-            limit=limit,
-            multi=multi,
-            dataset=dataset,
-        )
-    return frame, counts
-
-
-def build_all(
-    candidates: Iterable[Candidate],
-    archives: Mapping[str, str | os.PathLike],
     thumbnails: Thumbnails,
     *,
     split: Split,

@@ -1,6 +1,6 @@
 """Pictures that are there more than once: under two labels, or as near duplicates.
 
-Two tables tell of them, each with its header alone where there are none (UTF-8, Unix newlines):
+Two tables list them, each with its header alone where there are none (UTF-8, Unix newlines):
 
 conflicts.csv, one row for each sample whose picture has another label elsewhere:
 

@@ -28,7 +28,7 @@ from graft.core.files import atomic
 from graft.datasets import annotations, table
 from graft.datasets.annotations import Object
 from graft.datasets.relabel import renamed
-from graft.download.archives import Archive, contents
+from graft.download.archives import Archive, by_name
 
 EDGES = ("x1", "y1", "x2", "y2")
 FLAGS = ("difficult", "truncated")
@@ -104,7 +104,7 @@ def _find(
     """Set the objects of the pictures, by their new classes."""
     for path in archives:
         with Archive(path) as archive:
-            for member in contents(path).values():
+            for member in by_name(path).values():
                 place = annotations.place(member.name)
                 if place is None or (place.folder, place.suffix) != ("Annotations", "xml"):
                     continue

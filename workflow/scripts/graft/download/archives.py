@@ -52,7 +52,7 @@ def members(
 
     Names are in the form of `normal`. What `junk` lists is left out, and counted in `passed_over`
     by its entry. Folders that the archive lists are included on request. A name may come more than
-    once, the last one being what tar would unpack: see `contents`.
+    once, the last one being what tar would unpack: see `by_name`.
 
     Raises GraftError for anything that is not a whole, well-formed, uncompressed tar, for links,
     sparse and special files (their bytes do not lie at an offset), and for a member whose name
@@ -79,7 +79,7 @@ def members(
         raise unreadable(path, error) from error
 
 
-def contents(path: str | os.PathLike, *, folders: bool = False) -> dict[str, Member]:
+def by_name(path: str | os.PathLike, *, folders: bool = False) -> dict[str, Member]:
     """The `members` of a tar by name: of those of one name the last, as tar unpacks them.
 
     Takes memory for each of them.
@@ -136,7 +136,7 @@ def ending(name: str) -> str:
     return extension.decode(errors="replace") or "without an extension"
 
 
-def listed(counts: Mapping[str, int]) -> str:
+def counted(counts: Mapping[str, int]) -> str:
     """Numbers by kind in words, such as "2 .mov, 1 .txt"."""
     return ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.items()))
 

@@ -16,9 +16,10 @@ from typing import BinaryIO, NamedTuple
 
 from graft.core import files
 from graft.core.errors import GraftError
-from graft.download import archives
 from graft.download.archives import (
     add,
+    counted,
+    ending,
     is_label_table,
     is_picture,
     new_tar,
@@ -97,9 +98,9 @@ def pack(
             f"config: {key} is packed only if an experiment needs it, and none does. Add one to "
             "`run`."
         )
-    whole, names, left_out = hashlib.sha256(), [], Counter[str]()
+    whole, names, skipped = hashlib.sha256(), [], _Skipped(Counter(), Counter())
     with _readable(folder, key), new_tar(destination) as tar:
-        for entry in _walk(folder, key, left_out):
+        for entry in _walk(folder, key, skipped):
             whole.update(entry.name.encode() + b"\0")
             if entry.name.endswith("/"):
                 add(tar, entry.name)
@@ -111,15 +112,10 @@ def pack(
             names.append(entry.name)
         if whole.hexdigest() != tree:
             raise _changed(folder, key)
-    if left_out:
-        print(f"{key}: {passed_over(left_out)}")
-    counted = (HIDDEN, SYSTEM)
-    if skipped := {
-        kind: number
-        for kind, number in others(folder).items()
-        if kind not in counted and not is_label_table(kind)
-    }:
-        print(f"{key}: no pictures, passed over: {archives.listed(skipped)}")
+    if skipped.by_name:
+        print(f"{key}: {passed_over(skipped.by_name)}")
+    if skipped.by_ending:
+        print(f"{key}: no pictures, passed over: {counted(skipped.by_ending)}")
     pictures = sum(map(is_picture, names))
     return {"pictures": pictures, "tables": len(names) - pictures}
 
@@ -143,7 +139,7 @@ def others(folder: str | os.PathLike) -> dict[str, int]:
         counts.update(filter(None, [*below.values(), *files.values()]))
         folders[:] = [name for name in folders if below[f"{name}/"] is None]
         shown = (name for name, reason in files.items() if reason is None)
-        counts.update(archives.ending(name) for name in shown if not is_picture(name))
+        counts.update(ending(name) for name in shown if not is_picture(name))
     return dict(sorted(counts.items()))
 
 
@@ -152,6 +148,14 @@ def _why_passed_over(name: str) -> str | None:
     if name.startswith("."):
         return HIDDEN
     return SYSTEM if junk(name) else None
+
+
+class _Skipped(NamedTuple):
+    """Numbers of files that are not packed: `by_name`, the hidden ones and those that are `junk`,
+    by the list's entry; `by_ending`, those that are no pictures and no tables."""
+
+    by_name: Counter[str]
+    by_ending: Counter[str]
 
 
 class _Hashed:
@@ -167,22 +171,19 @@ class _Hashed:
         return data
 
 
-def _walk(
-    folder: str | os.PathLike, key: str, left_out: Counter[str] | None = None
-) -> Iterator[_Entry]:
-    """The folders and files by name, a folder before what it holds; the others that are hidden, or
-    `junk`, are counted in `left_out`."""
+def _walk(folder: str | os.PathLike, key: str, skipped: _Skipped | None = None) -> Iterator[_Entry]:
+    """The folders and files by name, a folder before what it holds; others are counted."""
     root = os.path.realpath(os.path.expanduser(folder))
     if not os.path.isdir(root):
         raise GraftError(
             f"config: {key} is {str(folder)!r}, where there is no folder. Correct the path (a "
             "relative one starts from the working directory)."
         )
-    yield from _walk_below(root, "", (root,), key, left_out)
+    yield from _walk_below(root, "", (root,), key, skipped or _Skipped(Counter(), Counter()))
 
 
 def _walk_below(
-    folder: str, prefix: str, above: tuple[str, ...], key: str, left_out: Counter[str] | None
+    folder: str, prefix: str, above: tuple[str, ...], key: str, skipped: _Skipped
 ) -> Iterator[_Entry]:
     """above: the folders from the root to this one, with links resolved."""
     with os.scandir(folder) as entries:
@@ -190,12 +191,12 @@ def _walk_below(
     for item in items:
         name = prefix + item.name
         is_folder = item.is_dir()
-        hidden = "hidden" if item.name.startswith(".") else None
+        hidden = HIDDEN if item.name.startswith(".") else None
         if entry := junk(item.name + "/" * is_folder) or hidden:
-            if left_out is not None:
-                left_out[entry] += _files(item)
+            skipped.by_name[entry] += _files(item)
             continue
         if not is_folder and not (is_picture(name) or is_label_table(name)):
+            skipped.by_ending[ending(name)] += 1
             continue
         if reason := objection(name):
             raise GraftError(f"config: {key} holds {name!r}, whose name {reason}. Rename it.")
@@ -212,7 +213,7 @@ def _walk_below(
                     "lies in. Remove it."
                 )
             yield _Entry(f"{name}/", item.path, item.stat())
-            yield from _walk_below(item.path, f"{name}/", (*above, real), key, left_out)
+            yield from _walk_below(item.path, f"{name}/", (*above, real), key, skipped)
         elif item.is_file() or item.is_symlink():  # a broken link is an error
             yield _Entry(name, item.path, item.stat())
 

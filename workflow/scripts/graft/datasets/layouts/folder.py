@@ -26,11 +26,11 @@ from graft.datasets.table import Candidate
 from graft.download.archives import (
     Archive,
     Member,
-    contents,
+    by_name,
+    counted,
     ending,
     is_label_table,
     is_picture,
-    listed,
 )
 
 MISSING = 0.1
@@ -123,7 +123,7 @@ class _Contents:
         self.pictures: list[str] = []
         self.folders: list[str] = []
         others: Counter[str] = Counter()
-        for member in contents(path, folders=True).values():
+        for member in by_name(path, folders=True).values():
             hidden = _is_hidden(member.name)
             if member.name.endswith("/"):
                 self.folders += [] if hidden else [member.name]
@@ -134,7 +134,7 @@ class _Contents:
             elif not hidden and not is_label_table(member.name):
                 others[ending(member.name)] += 1
         if others:
-            print(f"{path}: no pictures, passed over: {listed(others)}")
+            print(f"{path}: no pictures, passed over: {counted(others)}")
         self.tables = [n for n in self.files if is_label_table(n) and not _is_hidden(n)]
         self.root = Tree(self.pictures).single("") or ""
 

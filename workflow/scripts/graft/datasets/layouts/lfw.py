@@ -13,7 +13,7 @@ from pathlib import Path
 from graft.core.errors import GraftError, unreadable
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.table import Candidate, format_box
-from graft.download.archives import contents, normal
+from graft.download.archives import by_name, normal
 
 LISTS = {"female": "female_names.txt", "male": "male_names.txt"}
 _PICTURE = re.compile(r"[^/]+/(?P<name>[^/]+)/(?P=name)_\d{4}\.jpe?g", re.IGNORECASE)
@@ -91,7 +91,7 @@ def _by_sex(
 def _pictures(path: Path) -> list[tuple[str, str]]:
     """(member, name of the person) of every picture; the name is "" if it is no JPEG."""
     pictures = []
-    for member in contents(path).values():
+    for member in by_name(path).values():
         if member.name.lower().endswith(_OTHER):
             pictures.append((member.name, ""))
         elif member.name.lower().endswith(_JPEG):

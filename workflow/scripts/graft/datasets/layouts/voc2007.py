@@ -16,7 +16,7 @@ from graft.datasets.label_sets import names
 from graft.datasets.samples import LAYOUTS, wrong_files
 from graft.datasets.splits import SPLITS
 from graft.datasets.table import Candidate
-from graft.download.archives import Archive, Member, check_name, contents, is_picture
+from graft.download.archives import Archive, Member, by_name, check_name, is_picture
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -92,7 +92,7 @@ class _Kit:
         self._archives = archives
         for name, path in archives.items():
             with Archive(path) as archive:
-                for member in contents(path).values():
+                for member in by_name(path).values():
                     if place := annotations.place(member.name):
                         self._add(name, archive, member, place)
         self.lists = {
