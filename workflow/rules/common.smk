@@ -17,6 +17,7 @@ LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
 
 import caching
+import cluster
 import disk
 import ending
 from graft.config import architectures, digests, plan, reports, stages
@@ -208,6 +209,14 @@ def _role(item, wildcards):
     found = item(wildcards) if callable(item) else item
     paths = [found] if isinstance(found, str) else found
     return [str(path).format(**dict(wildcards.items())) for path in paths]
+
+
+def growing(first):
+    """A resource, in MB or minutes, of which a job that failed for want of it gets more.
+
+    Retries are the profile's: a cluster's have some, this machine's has none.
+    """
+    return lambda wildcards, attempt: first * attempt
 
 
 def need(wildcards):
@@ -563,7 +572,10 @@ envvars:
     *INSTRUCTIONS,
 
 
-END = ending.Ending(workflow, plan.experiments(settings), settings.mlflow.tracking_uri)
+CLUSTER = cluster.Cluster(workflow)
+END = ending.Ending(
+    workflow, plan.experiments(settings), settings.mlflow.tracking_uri, CLUSTER.ended
+)
 
 if workflow.is_main_process:
     mend_links()
@@ -572,6 +584,7 @@ if workflow.is_main_process:
 
 onstart:
     caching.check_room(STORE)
+    CLUSTER.prepare(read_config(config).compute.device, settings.compute.device)
     disk.check_features(workflow, settings, STORE)
 
 

@@ -16,8 +16,8 @@ rule compare:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         recipe=recipe("compare", lambda w: stages.compare(settings, w.experiment)),
     script:

@@ -17,8 +17,8 @@ rule crop:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=480,
+        mem_mb=growing(4000),
+        runtime=growing(240),
         gpu=lambda w: int(stages.crop(settings, w.dataset).device == "cuda"),
     params:
         recipe=recipe("crop", lambda w: stages.crop(settings, w.dataset)),

@@ -18,8 +18,8 @@ rule download:
         # hashed into the store's key; params would be.
         mirrors=lambda w: json.dumps(stages.mirrors(settings, w.dataset, w.file)),
         digests=DIGESTS,
-        mem_mb=1000,
-        runtime=720,
+        mem_mb=growing(1000),
+        runtime=growing(480),
     params:
         recipe=recipe(
             "download",

@@ -19,8 +19,8 @@ rule evaluate:
         "../../envs/graft.yaml"
     threads: settings.compute.threads
     resources:
-        mem_mb=9000,
-        runtime=120,
+        mem_mb=growing(9000),
+        runtime=growing(120),
         gpu=gpus,
     params:
         recipe=recipe("evaluate", lambda w: stages.evaluate(settings, w.experiment)),

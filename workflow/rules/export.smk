@@ -16,8 +16,8 @@ rule export:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         recipe=recipe("export", lambda w: stages.export(settings, w.experiment)),
     script:

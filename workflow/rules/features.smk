@@ -16,8 +16,8 @@ rule features:
         "../../envs/graft.yaml"
     threads: settings.compute.threads
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=growing(6000),
+        runtime=growing(240),
         gpu=gpus,
     params:
         recipe=recipe(

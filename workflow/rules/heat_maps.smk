@@ -23,8 +23,8 @@ rule heat_maps:
         "../../envs/graft.yaml"
     threads: settings.compute.threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
         gpu=gpus,
     params:
         recipe=recipe("heat_maps", lambda w: reports.heat_maps(settings, w.experiment)),

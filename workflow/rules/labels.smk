@@ -23,8 +23,8 @@ rule labels:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         recipe=recipe("labels", lambda w: reports.labels(settings, w.experiment)),
     script:

@@ -28,8 +28,8 @@ rule overview:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         recipe=recipe("overview", lambda w: reports.overview(settings, w.overview)),
     script:

@@ -17,8 +17,8 @@ rule pack:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset)),
     script:

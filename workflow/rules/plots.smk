@@ -38,8 +38,8 @@ rule plots:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         recipe=recipe("plots", lambda w: reports.plots(settings, w.experiment)),
     script:

@@ -18,8 +18,8 @@ rule predict:
     resources:
         # Where the file lies does not change what it is: its digest is known.
         detector=json.dumps(settings.predict.detector if settings.predict else None),
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
         gpu=gpus,
     params:
         recipe=recipe("predict", predict_settings),

@@ -16,8 +16,8 @@ rule regions:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         recipe=recipe("regions", lambda w: stages.regions(settings, w.dataset)),
     script:

@@ -37,8 +37,8 @@ rule report:
     threads: 1
     resources:
         run=json.dumps(reproduction()),
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         recipe=recipe("report", lambda w: reports.report(settings, captions())),
     script:

@@ -19,8 +19,8 @@ rule structure:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         recipe=recipe("structure", lambda w: stages.structure(settings, w.dataset)),
     script:

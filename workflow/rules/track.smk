@@ -26,8 +26,8 @@ rule track:
         "../../envs/graft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         recipe=recipe("track", lambda w: reports.track(settings, w.experiment)),
     script:

@@ -21,8 +21,8 @@ rule train:
     resources:
         # Where training logs live does not change the model.
         ledger=json.dumps(stages.live_tracking(settings)),
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=growing(8000),
+        runtime=growing(480),
         gpu=gpus,
     params:
         recipe=recipe("train", lambda w: stages.train(settings, w.experiment, w.mode)),

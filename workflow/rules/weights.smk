@@ -20,8 +20,8 @@ rule weights:
     resources:
         mirrors=lambda w: json.dumps(stages.source_mirrors(settings, w.source)),
         digests=DIGESTS,
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         recipe=recipe("weights", lambda w: stages.weights(settings, w.source)),
     script:

@@ -8,6 +8,7 @@ these records, and the store checks its entries. The Snakefile installs both.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 import snakemake.api  # first, since workflow and api import each other
 import snakemake.jobs
 import snakemake.report
+import snakemake.scheduling.job_scheduler
 import snakemake.workflow
 from snakemake.caching.rule import RuleCache
 from snakemake.exceptions import CacheMissException, WorkflowError
@@ -43,6 +45,8 @@ def install(workflow: snakemake.workflow.Workflow, folder: Path) -> None:
     snakemake.workflow.FilePersistence = SealRecords
     snakemake.jobs.Reason.__str__ = functools.partialmethod(_reason, snakemake.jobs.Reason.__str__)
     snakemake.report.auto_report = functools.partial(_report, snakemake.report.auto_report)
+    scheduler = snakemake.scheduling.job_scheduler.JobScheduler
+    scheduler.run = functools.partialmethod(_run, scheduler.run)
     for rule in workflow.rules:
         if rule.cache:
             rule.cache = SealedStore(rule, rule.cache.flag, folder)
@@ -173,6 +177,34 @@ class SealedStore(RuleCache):
             return self.folder / staleness.identity(job.params.recipe)
         except GraftError:
             return None
+
+
+def _run(scheduler: Any, in_full: Callable[..., None], jobs: Any, executor: Any = None) -> None:
+    """Start jobs; where they would be submitted, what the store has is linked here instead."""
+    workflow = scheduler.workflow
+    submitted = executor is None and workflow.is_main_process and not workflow.local_exec
+    if submitted and workflow.workflow_settings.cache is not None:
+        ready = [job for job in jobs if workflow.async_run(_fetched(job))]
+        jobs = [job for job in jobs if job not in ready]
+        for job in ready:
+            scheduler.finish_callback(job)
+    if jobs:
+        in_full(scheduler, jobs, executor)
+
+
+async def _fetched(job: Any) -> bool:
+    """Whether all outputs of a job, or of each job of a group, have been linked to the store."""
+    for member in itertools.chain(*job.toposorted) if job.is_group() else [job]:
+        if not isinstance(member.rule.cache, SealedStore) or not member.rule.cache.output:
+            return False
+        if not await member.rule.cache.exists(member):
+            return False
+        try:
+            await member.prepare()
+            await member.rule.cache.fetch(member)
+        except CacheMissException:
+            return False
+    return True
 
 
 def _reason(reason: Any, in_full: Callable[[Any], str]) -> str:

@@ -9,7 +9,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,20 @@ RESULTS = {"compare", "labels", "plots", "report"}
 
 
 class Ending:
-    """The handlers of a workflow's end. `experiments` are those that the config runs."""
+    """The handlers of a workflow's end.
 
-    def __init__(self, workflow: Any, experiments: Iterable[str], tracking_uri: str):
-        self.workflow = workflow
+    experiments: those that the config runs. ended: sentences on jobs that a batch system ended, of
+    which no log has the reason.
+    """
+
+    def __init__(
+        self,
+        workflow: Any,
+        experiments: Iterable[str],
+        tracking_uri: str,
+        ended: Mapping[Any, str],
+    ):
+        self.workflow, self.ended = workflow, ended
         self.experiments, self.tracking_uri = list(experiments), tracking_uri
         self._started = time.time()
         if workflow.is_main_process:
@@ -57,7 +67,8 @@ class Ending:
             if log.exists() and log.stat().st_mtime >= self._started
         ]
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        sentences = summary.errors(logs) or ["See the log of the failed job above."]
+        ended = [sentence for job, sentence in self.ended.items() if not dag.finished(job)]
+        sentences = [*summary.errors(logs), *ended] or ["See the log of the failed job above."]
         logger.error("\n".join(["", "What failed:", *(f"  {line}" for line in sentences)]))
         logger.error(f"What is finished stays. To go on, run again: {command}\n")
 
