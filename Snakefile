@@ -5,16 +5,27 @@
 #   snakemake --cores all -R train         redo one stage and what depends on it
 
 import os
+from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
-configfile: os.path.join(workflow.basedir, "config", "config.yaml")
-configfile: os.path.join(workflow.basedir, "config", "datasets.yaml")
-configfile: os.path.join(workflow.basedir, "config", "sources.yaml")
-configfile: os.path.join(workflow.basedir, "config", "experiments.yaml")
+# `workflow.basedir` would be the folder of a workflow that imports this one.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+if not ROOT.is_dir():
+    raise WorkflowError(
+        f"module: Graft's Snakefile is fetched from {ROOT}, and its library is not. "
+        "Clone the repository, and name the clone's Snakefile."
+    )
+
+
+configfile: os.path.join(ROOT, "config", "config.yaml")
+configfile: os.path.join(ROOT, "config", "datasets.yaml")
+configfile: os.path.join(ROOT, "config", "sources.yaml")
+configfile: os.path.join(ROOT, "config", "experiments.yaml")
 
 
 report: "workflow/report/workflow.rst"
@@ -24,7 +35,6 @@ include: "workflow/rules/common.smk"
 
 
 rule all:
-    default_target: True
     input:
         targets("regions"),
         targets("labels"),
@@ -65,4 +75,4 @@ for stage in STAGES:
 
 
 check_contracts()
-caching.install(workflow, STORE)
+caching.install(workflow.modifier.rules, STORE)

@@ -31,13 +31,15 @@ def config(changes=None):
 def workflow(*parts: str, cut: str = "block1"):
     """A workflow that has features of these parts to compute."""
     places = {"dataset": "portraits", "source": "portraits_identity", "cut": cut}
+    features, pack = (
+        SimpleNamespace(params={"recipe": SimpleNamespace(recipe_of=stage)})
+        for stage in ("features", "pack")
+    )
     jobs = [
-        SimpleNamespace(
-            rule=SimpleNamespace(name="features"), wildcards=SimpleNamespace(**places, part=part)
-        )
+        SimpleNamespace(rule=features, wildcards=SimpleNamespace(**places, part=part))
         for part in parts
     ]
-    other = SimpleNamespace(rule=SimpleNamespace(name="pack"), wildcards=SimpleNamespace())
+    other = SimpleNamespace(rule=pack, wildcards=SimpleNamespace())
     return SimpleNamespace(dag=SimpleNamespace(needrun_jobs=lambda: [other, *jobs]))
 
 

@@ -8,10 +8,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.utils import update_config
 
-ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow" / "scripts"
 LOCK = ROOT / "envs" / "graft.lock"
 sys.path.insert(0, str(SCRIPTS))
@@ -66,6 +67,25 @@ wildcard_constraints:
     seed=r"\d+",
     part=r"(train|val|test)-\d\d",
     file=r"[\w.-]+(?<!\.seal\.json)",
+
+
+def as_module(config):
+    """The config of a workflow that imports this one, over the one shipped here.
+
+    Snakemake passes over `configfile` where a module is given a config.
+    """
+    if str(workflow.modifier.modify_path("results/all")) != "results/all":
+        raise WorkflowError(
+            "module: Graft's recipes name its results by their paths, so that `prefix` and "
+            "`replace_prefix` cannot move them. Leave these out."
+        )
+    if not workflow.modifier.skip_configfile:
+        return config
+    merged = {}
+    for name in ("config", "datasets", "sources", "experiments"):
+        update_config(merged, load_configfile(ROOT / "config" / f"{name}.yaml"))
+    update_config(merged, config)
+    return merged
 
 
 def checked(config):
@@ -182,7 +202,7 @@ def recipe(stage, settings_of):
     """`params: recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset))`."""
 
     def build(wildcards):
-        inputs = workflow.get_rule(stage).input
+        inputs = rule_of(stage).input
         chosen = settings_of(wildcards)
         return recipes.recipe(
             stage,
@@ -195,6 +215,11 @@ def recipe(stage, settings_of):
 
     build.recipe_of = stage
     return build
+
+
+def rule_of(stage):
+    """The rule of a stage, which a workflow that imports this one may have given another name."""
+    return getattr(rules, stage).rule
 
 
 @functools.cache
@@ -517,12 +542,13 @@ def mend_links():
 
 def check_contracts():
     """Refuse a workflow in which a rule breaks the caching contract."""
-    for this in workflow.rules:
+    names = {rule_of(stage): stage for stage in STAGES}
+    for this in sorted(workflow.modifier.rules, key=str):
         if this.norun:
             continue
         made = dict(this.params._allitems()).get("recipe")
         problems = recipes.check_rule(
-            this.name,
+            names.get(this, this.name),
             recipe_stage=getattr(made, "recipe_of", None),
             script=this.script,
             cached=bool(this.cache and this.cache.output),
@@ -544,6 +570,7 @@ def check_contracts():
 
 
 CODE = Digests(SCRIPTS, memory=NOTES / "code.json")
+config = as_module(config)
 settings = with_weight_files(checked(config))
 LOCKED = first_digests(settings)
 settings = digests.entered(settings, LOCKED)
@@ -553,6 +580,9 @@ FOLDER_DIGESTS = folder_digests(settings)
 gpus = int(settings.compute.device == "cuda")
 STORE = Path(os.environ.get("SNAKEMAKE_OUTPUT_CACHE", ".store")).absolute()
 os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(STORE)
+if workflow.is_main_process and not workflow.modifier.is_main_snakefile():
+    # `onstart`, which does this otherwise, is that of the workflow that imports this one.
+    caching.make(STORE)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault(caching.REDO, "")
 INSTRUCTIONS = instructions.variables(settings.compute.reproducible, instructions.cpu())

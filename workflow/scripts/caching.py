@@ -7,12 +7,13 @@ these records, and the store checks its entries. The Snakefile installs both.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,32 @@ ROOM = 200_000_000
 """Bytes that must be free for a run to start: less does not hold even the smallest network."""
 
 
-def install(workflow: snakemake.workflow.Workflow, folder: Path) -> None:
-    """Let seals decide what is stale, and take results from the store in `folder`."""
-    snakemake.workflow.FilePersistence = SealRecords
-    snakemake.jobs.Reason.__str__ = functools.partialmethod(_reason, snakemake.jobs.Reason.__str__)
-    snakemake.report.auto_report = functools.partial(_report, snakemake.report.auto_report)
-    scheduler = snakemake.scheduling.job_scheduler.JobScheduler
-    scheduler.run = functools.partialmethod(_run, scheduler.run)
-    for rule in workflow.rules:
+def install(rules: Iterable[Any], folder: Path) -> None:
+    """Let seals decide what is stale, and these rules take results from the store in `folder`.
+
+    Rules without a recipe, of a workflow that imports this one, are left to Snakemake.
+    """
+    if snakemake.workflow.FilePersistence is not SealRecords:  # a module may be read repeatedly
+        snakemake.workflow.FilePersistence = SealRecords
+        in_full = snakemake.jobs.Reason.__str__
+        snakemake.jobs.Reason.__str__ = functools.partialmethod(_reason, in_full)
+        snakemake.report.auto_report = functools.partial(_report, snakemake.report.auto_report)
+        scheduler = snakemake.scheduling.job_scheduler.JobScheduler
+        scheduler.run = functools.partialmethod(_run, scheduler.run)
+    for rule in rules:
         if rule.cache:
             rule.cache = SealedStore(rule, rule.cache.flag, folder)
+
+
+def stage(job: Any) -> str | None:
+    """The stage of a job, whatever its rule is called; of rules without a recipe, None."""
+    return getattr(job.rule.params.get("recipe"), "recipe_of", None)
+
+
+def make(folder: Path) -> None:
+    """Make the store's folder; where it cannot be made, results stay where they are."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_room(folder: Path) -> None:
@@ -220,7 +237,7 @@ def _reason(reason: Any, in_full: Callable[[Any], str]) -> str:
 
 async def _report(create: Callable[..., Any], dag: Any, *arguments: Any) -> None:
     """Create the report of what is up to date; its first page lists the rest and why."""
-    stale = [job for job in dag.jobs if dag.needrun(job)]
+    stale = [job for job in dag.jobs if _is_sealed(job) and dag.needrun(job)]
     left_out = []
     for job in stale:
         left_out += [path for path in job.output if path.flags.pop("report", None)]

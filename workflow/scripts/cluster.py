@@ -26,7 +26,8 @@ class Cluster:
     def __init__(self, workflow: Any):
         self.workflow = workflow
         self.ended: dict[Any, str] = {}
-        if workflow.is_main_process:
+        patched = isinstance(vars(RemoteExecutor)["print_job_error"], functools.partialmethod)
+        if workflow.is_main_process and not patched:  # a module may be read repeatedly
             RemoteExecutor.print_job_error = functools.partialmethod(
                 _print_job_error, RemoteExecutor.print_job_error, self.ended
             )

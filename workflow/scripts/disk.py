@@ -10,6 +10,7 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+import caching
 from graft.config import networks, plan, stages
 from graft.config.models import Config
 from graft.core import seals, store
@@ -69,7 +70,7 @@ def _views(workflow: Any, config: Config) -> Counter[tuple[str, str, str]]:
     """(data set, source, cut) -> how many views of pictures are to be computed, as far as known."""
     found: Counter[tuple[str, str, str]] = Counter()
     for job in workflow.dag.needrun_jobs():
-        if job.rule.name == "features":
+        if caching.stage(job) == "features":
             wild = job.wildcards
             settings = stages.features(config, wild.dataset, wild.source, wild.cut, wild.part)
             rows = _rows(config, wild.dataset, wild.part)

@@ -16,11 +16,12 @@ from typing import Any
 from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.logging import logger
 
+import caching
 from graft.core.errors import GraftError
 from graft.reporting import summary
 
 RESULTS = {"compare", "labels", "plots", "report"}
-"""Rules that make something to print: a run of earlier stages alone ends without a summary."""
+"""Stages that make something to print: a run of earlier stages alone ends without a summary."""
 
 
 class Ending:
@@ -40,12 +41,12 @@ class Ending:
         self.workflow, self.ended = workflow, ended
         self.experiments, self.tracking_uri = list(experiments), tracking_uri
         self._started = time.time()
-        if workflow.is_main_process:
+        if workflow.is_main_process and workflow.modifier.is_main_snakefile():
             logger.addHandler(_Unchanged(self))
 
     def success(self) -> None:
         """Everything that was asked for is done."""
-        if self._is_quiet() or not RESULTS & {job.rule.name for job in self.workflow.dag.jobs}:
+        if self._is_quiet() or not RESULTS & set(map(caching.stage, self.workflow.dag.jobs)):
             return
         try:
             lines = summary.lines(Path("results"), self.experiments, self.tracking_uri)
