@@ -8,6 +8,13 @@ CORES ?= all
 PYTHON ?= python3
 WORKERS ?= 2
 
+# With a NAME, results are in runs/NAME, and the store and downloads those of this folder.
+IN = $(if $(NAME),mkdir -p runs/$(NAME) && ln -sfn ../../downloads runs/$(NAME)/downloads && \
+  cd runs/$(NAME) && SNAKEMAKE_OUTPUT_CACHE="$${SNAKEMAKE_OUTPUT_CACHE:-$(CURDIR)/.store}" $(CURDIR)/)
+SCRIPTS = $(if $(NAME),$(CURDIR)/)workflow/scripts
+OPTIONS = $(if $(NAME),--snakefile $(CURDIR)/Snakefile) \
+  $(if $(CONFIG),--configfile $(if $(NAME),$(abspath $(CONFIG)),$(CONFIG)))
+
 ifneq ($(words $(CURDIR)),1)
 $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run from there. \
   Move this folder to a path without one)
@@ -25,7 +32,7 @@ reproduce: $(READY)
 ## report: results/workflow_report.html, Snakemake's own: how every result was made, with run times;
 ##   of what is up to date, and it lists what is not (results/report.html is part of each run)
 report: $(READY)
-	$(BIN)/snakemake --report results/workflow_report.html
+	$(IN)$(BIN)/snakemake --report results/workflow_report.html $(OPTIONS)
 
 ## photos: config/my_photos.yaml for the photographs in FOLDER, which has a folder for each class;
 ##         WEIGHTS=file ARCHITECTURE=name for weights of your own, FORCE=1 to replace the file
@@ -33,9 +40,10 @@ photos: $(READY)
 	@$(BIN)/python workflow/scripts/photos.py "$(FOLDER)" $(if $(FORCE),--force) \
 	  $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-## run: the workflow with an overlay, CONFIG=config/my_photos.yaml
+## run: the workflow with an overlay, CONFIG=config/my_photos.yaml; NAME=quick keeps its results
+##      apart, in runs/quick (so do report, verify, repair and prune)
 run: $(READY)
-	$(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+	$(IN)$(BIN)/snakemake --cores $(CORES) $(OPTIONS)
 
 ## setup: the virtual environment, exactly as locked
 setup: $(READY)
@@ -103,13 +111,13 @@ cuts: $(READY)
 certify: $(READY)
 	@$(BIN)/python benchmarks/certify.py $(MODELS)
 
-## verify: every artefact against its seal, every figure against predictions.csv
+## verify: every artefact against its seal, every figure against predictions.csv; CONFIG=overlay
 verify: $(READY)
-	@$(BIN)/python workflow/scripts/verify.py results $(ARGS)
+	@$(IN)$(BIN)/python $(SCRIPTS)/verify.py results $(ARGS) $(OPTIONS)
 
 ## repair: remove what verify finds damaged, here and in the store, so that it is made again
 repair: $(READY)
-	@$(BIN)/python workflow/scripts/verify.py results --repair
+	@$(IN)$(BIN)/python $(SCRIPTS)/verify.py results --repair
 
 ## reference: the config's JSON schema and the tables of config/README.md, from the settings' classes
 reference: $(READY)
@@ -123,7 +131,7 @@ lock: $(READY)
 
 ## prune: remove what the config does not refer to, after asking; CONFIG=overlay, ARGS=--yes
 prune: $(READY)
-	@$(BIN)/python workflow/scripts/prune.py $(ARGS) $(if $(CONFIG),--configfile $(CONFIG))
+	@$(IN)$(BIN)/python $(SCRIPTS)/prune.py $(ARGS) $(OPTIONS)
 
 ## clean: the results; distclean: the store and the environment as well
 clean:

@@ -156,8 +156,8 @@ def test_only_what_no_result_links_to_is_unreferenced(place):
     (folder / f"{'cd' * 32}_pack.h5").write_text("an entry of an earlier version")
     (folder / ".new-x").mkdir()
     (folder / "notes.txt").write_text("somebody's")
-    names = [path.name for path in store.unreferenced(place / "results", folder)]
+    names = [path.name for path in store.unreferenced([place / "results"], folder)]
     assert names == [".new-x", "ab" * 32, f"{'cd' * 32}_pack.h5"]
     outputs[0].unlink()
     outputs[1].unlink()
-    assert folder / KEY in store.unreferenced(place / "results", folder)
+    assert folder / KEY in store.unreferenced([place / "results"], folder)

@@ -144,10 +144,14 @@ def with_weight_files(settings):
 
 
 def first_digests(settings):
-    """Key -> sha256 of the files for which the config gives none, where they were met before."""
+    """Key -> sha256 of the files for which the config gives none, where they were met before.
+
+    A run in a folder of its own goes by the lock beside the Snakefile as well.
+    """
     if "GRAFT_LOCK" not in os.environ:
         try:
-            known = digest_lock.read(Path(digest_lock.NAME))
+            known = digest_lock.read(ROOT / digest_lock.NAME)
+            known |= digest_lock.read(Path(digest_lock.NAME))
         except GraftError as error:
             raise WorkflowError(str(error)) from None
         wanted = [] if settings.download.require_digest else digests.missing(settings)
@@ -443,8 +447,10 @@ def captions():
 
 def reproduction():
     """What the report says of this run; results do not depend on it."""
+    snakefile = os.path.relpath(workflow.main_snakefile)
     overlays = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
-    options = ["--configfile", *overlays] if overlays else []
+    options = [] if snakefile == "Snakefile" else ["--snakefile", snakefile]
+    options += ["--configfile", *overlays] if overlays else []
     return {
         "command": shlex.join(["snakemake", "--cores", "all", *options]),
         "config": files.digest(read_config(config).model_dump(mode="json")),

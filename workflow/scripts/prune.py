@@ -4,8 +4,9 @@
 
 Results of experiments, sizes, sources and data sets that the config does not name, and what of the
 store no other result links to: results of other settings, such as those before a changed rate,
-stay there until then. Logs, predictions, MLflow's records and `downloads/` are left alone. In a
-store that other folders share their results are made again when they are next asked for.
+stay there until then. Logs, predictions, MLflow's records and `downloads/` are left alone. What the
+runs beside this one (`runs/NAME`) link to stays. Other folders that share the store make their
+results again when they are next asked for.
 """
 
 import argparse
@@ -33,7 +34,8 @@ def main() -> int:
     if listed is None:
         return 1
     left = leftovers(listed)
-    entries = list(store.unreferenced(RESULTS, folder, without=left)) if folder.is_dir() else []
+    used = [RESULTS, *neighbours(folder)]
+    entries = list(store.unreferenced(used, folder, without=left)) if folder.is_dir() else []
     if not left and not entries:
         print("Everything is in use. Nothing to remove.")
         return 0
@@ -57,6 +59,16 @@ def main() -> int:
     _remove_empty(left)
     print("Removed.")
     return 0
+
+
+def neighbours(folder: Path) -> list[Path]:
+    """The results beside the store and in `runs/` there, but for those of this folder."""
+    home = folder.resolve().parent
+    return [
+        results
+        for results in (home / "results", *sorted(home.glob("runs/*/results")))
+        if results.is_dir() and results.resolve() != RESULTS.resolve()
+    ]
 
 
 def current(arguments: list[str]) -> set[Path] | None:

@@ -107,13 +107,14 @@ def entry_of(file: Path, store: Path) -> Path | None:
 
 
 def unreferenced(
-    results: Path, store: Path, without: Collection[Path] = frozenset()
+    results: Iterable[Path], store: Path, without: Collection[Path] = frozenset()
 ) -> Iterator[Path]:
     """The entries that no result links to, and what killed processes and earlier versions left.
 
-    without: results that are to be removed, and do not count.
+    results: the folders whose links count. without: results that are to be removed, and do not.
     """
-    referenced = {entry_of(link, store) for link in _links(results) if link not in without}
+    links = (link for folder in results for link in _links(folder) if link not in without)
+    referenced = {entry_of(link, store) for link in links}
     kept = {entry.name for entry in referenced if entry is not None}
     for path in sorted(store.iterdir()):
         ours = _KEY.fullmatch(path.name) or _FLAT.match(path.name)
