@@ -25,7 +25,7 @@ RESULTS = {"compare", "labels", "plots", "report"}
 
 
 class Ending:
-    """The handlers of a workflow's end.
+    """The handlers of a workflow's end. A workflow that imports this one may call them.
 
     experiments: those that the config runs. ended: sentences on jobs that a batch system ended, of
     which no log has the reason.
