@@ -7,6 +7,9 @@ PARALLEL = -n $(WORKERS) --no-loadscope-reorder
 CORES ?= all
 PYTHON ?= python3
 WORKERS ?= 2
+PORT ?= 5000
+SERVED ?= $(CURDIR)/tracking
+BACKEND ?= sqlite:///$(SERVED)/mlflow.db
 
 # With a NAME, results are in runs/NAME, and the store and downloads those of this folder.
 IN = $(if $(NAME),mkdir -p runs/$(NAME) && ln -sfn ../../downloads runs/$(NAME)/downloads && \
@@ -20,7 +23,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: certify cuts reproduce photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features bench-train bench-end-to-end
+.PHONY: certify cuts reproduce mlflow-server photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features bench-train bench-end-to-end
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -44,6 +47,16 @@ photos: $(READY)
 ##      apart, in runs/quick (so do report, verify, repair and prune)
 run: $(READY)
 	$(IN)$(BIN)/snakemake --cores $(CORES) $(OPTIONS)
+
+## mlflow-server: a tracking server at 127.0.0.1:5000, or PORT, with its files in tracking/, or SERVED;
+##                BACKEND=postgresql://user@host/database instead of sqlite (docs/how-to/shared-tracking.md)
+mlflow-server: export MLFLOW_BACKEND_STORE_URI = $(BACKEND)
+mlflow-server: export MLFLOW_DISABLE_TELEMETRY = true
+mlflow-server: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
+mlflow-server: $(READY)
+	@mkdir -p "$(SERVED)"
+	@exec $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --serve-artifacts \
+	  --artifacts-destination "$(SERVED)/artifacts"
 
 ## setup: the virtual environment, exactly as locked
 setup: $(READY)
