@@ -108,7 +108,22 @@ def test_a_misspelt_required_key_is_reported_as_unknown_and_not_as_missing(shipp
         ),
         ("datasets", {"../x": {}}, "not a usable name"),
         ("datasets", {3: {}}, "datasets has the key 3, which YAML does not read as text. Quote it"),
-        ("mlflow", {"tracking_uri": "http://[x/a"}, r"mlflow\.tracking_uri is neither"),
+        *(
+            (
+                "mlflow",
+                {"tracking_uri": address},
+                rf"^config: mlflow\.tracking_uri {sentence}(?!.*secret)",
+            )
+            for address, sentence in {
+                "http://[x/a": "is neither a URL nor",
+                "https://me:secret@x/a": "has a user name or password, which",
+                "https://:secret@x/a": "has a user name or password, which",
+                "https://secret@x/a": "has a user name or password, which",
+                "https://x/a?token=secret": "has a query, which",
+                "postgresql://x/a?password=secret": "is neither sqlite:///<path> nor",
+                "results/mlflow.db": "is neither sqlite:///<path> nor",
+            }.items()
+        ),
         (
             "datasets.portraits.files",
             {"a.tar": {"url": ["http://me:secret@[x/a"]}},
@@ -242,6 +257,16 @@ def test_running_an_experiment_includes_the_one_its_source_comes_from(shipped):
     assert plan.datasets(config) == ["portraits", "portraits_identity"]
     assert plan.sources(config) == ["portraits_identity"]
     assert plan.cuts(config) == [("portraits", "portraits_identity", "avgpool")]
+
+
+def test_a_servers_address_is_handed_to_trainings_outside_their_recipes(shipped):
+    without = resolve(shipped)
+    assert stages.live_tracking(without) is None
+    shipped["mlflow"] = {"tracking_uri": "http://x:5000", "experiment": "ours"}
+    config = resolve(shipped)
+    assert stages.live_tracking(config) == {"tracking_uri": "http://x:5000", "name": "ours"}
+    asked = ("portraits_sex", "fine_tuning")
+    assert stages.train(config, *asked) == stages.train(without, *asked)
 
 
 def test_sizes_are_trainings_beside_the_experiments_own(shipped):

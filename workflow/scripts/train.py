@@ -3,15 +3,14 @@
 from adapter import Job
 from graft.config import stages
 from graft.core.errors import GraftError
-from graft.reporting.runs import LiveRun
 from graft.training import train
+from graft.training.live import Live
 
 with Job(snakemake, stages.TrainSettings) as job:
     experiment, mode = job.wildcards["experiment"], job.wildcards["mode"]
     seed = int(job.wildcards["seed"])
-    ledger = job.parameter("ledger")
-    with LiveRun.open(
-        ledger["tracking_uri"], experiment, mode, seed, job.identity, name=ledger["experiment"]
+    with Live(
+        job.parameter("ledger"), experiment=experiment, mode=mode, seed=seed, recipe=job.identity
     ) as live:
         for record in job.records["train"] + job.records["val"]:
             made_from = record["seal"]["inputs"].get("source", job.digests("source"))

@@ -85,6 +85,10 @@ class Evaluate(Settings):
     """seed of the resamples"""
 
 
+SERVERS = ("http://", "https://")
+"""How the address of a tracking server begins."""
+
+
 class Mlflow(Settings):
     tracking_uri: str = "sqlite:///results/mlflow/mlflow.db"
     """where runs are recorded: `sqlite:///<path>` (relative to the working directory) or the

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from graft.config import architectures, detectors
 from graft.config.datasets import Classes, Detector, File, Merged, Render
 from graft.config.decoding import Decoder, decoder, heif
-from graft.config.models import Compute, Config, Hyperparameters
+from graft.config.models import SERVERS, Compute, Config, Hyperparameters
 from graft.config.networks import described
 from graft.config.patches import OnPatches, Patches
 from graft.config.plan import (
@@ -331,9 +331,12 @@ def train(config: Config, experiment: str, mode: str) -> TrainSettings:
     )
 
 
-def live_tracking(config: Config) -> dict[str, JsonValue]:
-    """Where training may log live; no part of what it computes."""
-    return {"tracking_uri": config.mlflow.tracking_uri, "experiment": config.mlflow.experiment}
+def live_tracking(config: Config) -> dict[str, JsonValue] | None:
+    """The server to which training logs live, if there is one; no part of what it computes."""
+    mlflow = config.mlflow
+    if not mlflow.tracking_uri.startswith(SERVERS):
+        return None
+    return {"tracking_uri": mlflow.tracking_uri, "name": mlflow.experiment}
 
 
 class EvaluateSettings(NetworkStage):

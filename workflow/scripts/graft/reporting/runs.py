@@ -1,4 +1,4 @@
-"""Runs of MLflow: searched or made by their recipe; and runs that grow while a model is trained.
+"""Runs of MLflow: searched or made by their recipe.
 
 An experiment of the workflow is a parent run, each of its modes and seeds a child run. A run is
 identified by the tags `graft.key` (`<experiment>`, or `<experiment>/<mode>/<seed>`) and
@@ -14,12 +14,12 @@ import numbers
 import os
 import posixpath
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from graft.config.models import SERVERS
 from graft.core.errors import GraftError
 from graft.core.files import digest
 from graft.reporting import ledger
@@ -33,16 +33,16 @@ EXPERIMENT = "graft.experiment"  # of child runs
 RECIPE = "graft.recipe"
 CURRENT = "graft.current"  # "false": an older recipe of the experiment
 PARENT = "mlflow.parentRunId"  # MLflow's own tag for nested runs
-SERVERS = ("http://", "https://")
 LONGEST_NAME = 250  # characters, see mlflow/utils/validation.py
 MOST_RUNS = 50_000  # that one search may return
 
 
 def mlflow_module() -> ModuleType:
-    """MLflow, set to send no telemetry, to print no addresses and to retry only once."""
+    """MLflow, set to send no telemetry, to print no addresses and to wait for a server that is
+    restarted: of a request it makes five more after 0, 4, 8, 16 and 32 seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     import mlflow  # noqa: PLC0415
     import mlflow.entities  # noqa: PLC0415
 
@@ -54,7 +54,10 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@|\?\S*", "", text)
 
 
-def _first_line(error: Exception) -> str:
+def reason(error: BaseException) -> str:
+    """Why a request failed: MLflow wraps the operating system's sentence in four others."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return without_secrets(line)[:200]
 
@@ -111,8 +114,8 @@ class Runs:
             tracking_uri = f"{ledger.SQLITE}{self._database}" + (f"?{query}" if query else "")
         elif not tracking_uri.startswith(SERVERS):
             raise GraftError(
-                f"config: mlflow.tracking_uri is {without_secrets(tracking_uri)!r}. Give "
-                "sqlite:///<path> or the http(s) address of a tracking server."
+                f"mlflow.tracking_uri is {without_secrets(tracking_uri)!r}. Give sqlite:///<path> "
+                "or the http(s) address of a tracking server."
             )
         with self.errors(), self.lock():
             if self._database is not None:
@@ -130,9 +133,9 @@ class Runs:
             yield
         except (mlflow_module().MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             raise GraftError(
-                f"{without_secrets(self.tracking_uri)}: MLflow cannot be used "
-                f"({_first_line(error)}). Correct mlflow.tracking_uri or the server, then run the "
-                "track stage again (-R track)."
+                f"mlflow.tracking_uri: {without_secrets(self.tracking_uri)} cannot be used "
+                f"({reason(error)}). Correct the address, the server or its credentials, then run "
+                "again: the results are complete, and `track` adds what MLflow does not have."
             ) from error
 
     @contextlib.contextmanager
@@ -233,90 +236,3 @@ class Runs:
         if metric not in run.data.metrics:
             return set()
         return {row.step for row in self.client.get_metric_history(run.info.run_id, metric)}
-
-
-class LiveRun:
-    """A child run that grows while a model is trained, if a tracking server is configured.
-
-    Training never depends on it: without a server, or when the server fails, every call does
-    nothing, after one line of warning. `track.record` finds the same run and adds what is missing.
-    As a context manager it closes itself.
-    """
-
-    def __init__(self) -> None:
-        self.run_id: str | None = None
-        """None: nothing is logged, or no longer."""
-        self._runs: Runs | None = None
-        self._steps: dict[str, set[int]] = {}
-
-    @classmethod
-    def open(
-        cls,
-        tracking_uri: str | None,
-        experiment: str,
-        mode: str,
-        seed: int,
-        recipe: str,
-        *,
-        name: str = "graft",
-    ) -> "LiveRun":
-        """Find or make the child run of a recipe, and its parent, on an http(s) tracking server.
-
-        A run of the same recipe goes on, as after a training that was killed. `name` is the MLflow
-        experiment. Never raises.
-        """
-        live = cls()
-        if tracking_uri is None or not tracking_uri.startswith(SERVERS):
-            return live
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
-        with live._warning(tracking_uri):
-            runs = Runs(tracking_uri, name=name)
-            top, *variant = experiment.split("/")
-            parent_id = runs.parent(top).info.run_id
-            run = runs.child(top, "/".join([*variant, mode, str(seed)]), recipe, parent_id)
-            if run.info.status != "RUNNING":
-                runs.client.update_run(run.info.run_id, "RUNNING")
-            live._steps = {metric: runs.steps(run, metric) for metric in run.data.metrics}
-            live._runs, live.run_id = runs, run.info.run_id
-        return live
-
-    @contextlib.contextmanager
-    def _warning(self, tracking_uri: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # no error of MLflow may stop a training
-            self.run_id = None
-            print(
-                f"warning: {without_secrets(tracking_uri)}: the MLflow server does not accept live "
-                f"metrics ({_first_line(error)}). Training continues without it.",
-                file=sys.stderr,
-            )
-
-    def log_epoch(self, step: int, metrics: Mapping) -> None:
-        """Log the finite numbers of one epoch; steps that were logged before stay as they are."""
-        if self.run_id is None or self._runs is None:
-            return
-        with self._warning(self._runs.tracking_uri):
-            now = milliseconds(time.time())
-            rows = [
-                mlflow_module().entities.Metric(name, value, now, step)
-                for name, value in finite(metrics).items()
-                if step not in self._steps.setdefault(name, set())
-            ]
-            self._runs.client.log_batch(self.run_id, metrics=rows)
-            for row in rows:
-                self._steps[row.key].add(step)
-
-    def close(self, status: str = "FINISHED") -> None:
-        """Mark the run as `FINISHED`, `FAILED` or `KILLED` and log nothing more."""
-        if self.run_id is None or self._runs is None:
-            return
-        with self._warning(self._runs.tracking_uri):
-            self._runs.client.set_terminated(self.run_id, status)
-        self.run_id = None
-
-    def __enter__(self) -> "LiveRun":
-        return self
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        self.close("FINISHED" if kind is None else "FAILED")

@@ -28,7 +28,7 @@ def lines(results: Path, experiments: Iterable[str], tracking_uri: str) -> list[
         "Models": runs / "model.safetensors",
         "Predictions": runs / "predictions.csv",
         "MLflow": f"mlflow ui --backend-store-uri {tracking_uri}"
-        if "://" in tracking_uri and "@" not in tracking_uri
+        if tracking_uri.startswith("sqlite:")
         else tracking_uri.rpartition("@")[2],
     }
     if not (results / "report.html").exists():
