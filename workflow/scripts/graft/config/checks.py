@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from graft.config import architectures
 from graft.config.datasets import AnyDataset, File, Merged, Published, Render
 from graft.config.experiment_checks import check_exists, check_experiment, error
-from graft.config.models import Config
+from graft.config.models import SERVERS, Config
 from graft.config.networks import described
 from graft.config.plan import (
     ancestry,
@@ -27,7 +27,7 @@ def check(config: Config) -> None:
     """Raise GraftError for the first inconsistency."""
     for name in config.run:
         check_exists("experiment", name, config.experiments, "run")
-    _no_user("mlflow.tracking_uri", [config.mlflow.tracking_uri], _TRACKING_ADVICE)
+    _check_tracking("mlflow.tracking_uri", config.mlflow.tracking_uri)
     for name, dataset in config.datasets.items():
         _check_dataset(config, f"datasets.{name}", dataset)
     for name, source in config.sources.items():
@@ -39,7 +39,10 @@ def check(config: Config) -> None:
     _check_predict(config)
 
 
-_TRACKING_ADVICE = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+_TRACKING_ADVICE = (
+    "Set the environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN, instead."
+)
 _MIRROR_ADVICE = "Fetch the file by hand and put it into downloads/."
 
 
@@ -47,13 +50,25 @@ def _no_user(key: str, addresses: Sequence[str], advice: str) -> None:
     """Credentials in an address would be recorded with the results."""
     for address in addresses:
         try:
-            user = urlsplit(address).username
+            user = "@" in urlsplit(address).netloc
         except ValueError:  # whose message may show a password
             raise error(
                 key, "is neither a URL nor a path. Correct its brackets and its host."
             ) from None
         if user:
             raise error(key, f"has a user name or password, which would be logged. {advice}")
+
+
+def _check_tracking(key: str, address: str) -> None:
+    _no_user(key, [address], _TRACKING_ADVICE)
+    if address.startswith(SERVERS) and "?" in address:
+        raise error(key, f"has a query, which would be logged. {_TRACKING_ADVICE}")
+    if not address.startswith(("sqlite:///", *SERVERS)):  # it may hold a password, so not shown
+        raise error(
+            key,
+            "is neither sqlite:///<path> nor the http(s):// address of a tracking server. A "
+            "PostgreSQL database needs such a server: see docs/how-to/shared-tracking.md.",
+        )
 
 
 def _check_dataset(config: Config, key: str, dataset: AnyDataset) -> None:
