@@ -76,3 +76,4 @@ for stage in STAGES:
 
 check_contracts()
 caching.install(workflow.modifier.rules, STORE)
+going_on.after_failures_of({"track"})

@@ -21,6 +21,7 @@ import caching
 import cluster
 import disk
 import ending
+import going_on
 from graft.config import architectures, digests, plan, reports, stages
 from graft.config.entries import entries
 from graft.config.read import read_config
