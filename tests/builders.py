@@ -287,6 +287,12 @@ def structure(layout, archives, label, *, split=None, shards=None, **options):
     )
 
 
+def part_of(frame, split, shard):
+    """The rows of one part of data_file.csv."""
+    chosen = (frame["drop_reason"] == "") & (frame["split"] == split) & (frame["shard"] == shard)
+    return frame[chosen].reset_index(drop=True)
+
+
 def build_rows(
     candidates, archives, *, split=None, shards=None, limit=None, dataset="d", multi=False
 ):

@@ -1,6 +1,7 @@
 """The config: one clear sentence for each way to get it wrong, and defaults where they belong."""
 
 import copy
+import re
 
 import pytest
 from conftest import SHIPPED
@@ -29,6 +30,20 @@ def test_the_shipped_config_is_valid_and_completed_with_defaults(shipped):
     assert config.datasets["portraits"].detector.min_score == 0.9
     assert config.experiments["portraits_sex"].train.optimizer.momentum == 0.9
     assert config.experiments["portraits_sex"].train.optimizer.weight_decay == 0.01
+
+
+def test_parts_beyond_a_hundred_follow_those_that_were_named_before(shipped):
+    shipped["datasets"]["portraits"]["shards"] = {"train": 1002, "val": 1, "test": 100}
+    parts = plan.parts(resolve(shipped), "portraits")
+    assert parts[:1002] == [f"train-{n:02d}" for n in range(1002)]
+    assert parts[99:101] == ["train-99", "train-100"] and parts[1001] == "train-1001"
+    assert parts[1002:] == ["val-00", *(f"test-{n:02d}" for n in range(100))]
+    assert all(re.fullmatch(plan.PART, part) for part in parts)
+    for other in ("train-0", "train-007", "train-0100", "train-", "all-00", "train-00.h5"):
+        assert not re.fullmatch(plan.PART, other)
+    shipped["datasets"]["portraits"]["shards"] = {"train": 10_001}
+    with pytest.raises(GraftError, match=r"shards\.train .*10,?000"):
+        resolve(shipped)
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(shipped):

@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_a_full_disk_is_recognised_whatever_library_writes(tmp_path, library):
 
 def test_a_full_disk_is_recognised_in_the_words_of_sqlite():
     assert files.is_disk_full(RuntimeError("database or disk is full"))
+
+
+def test_parts_are_in_the_order_of_their_numbers():
+    names = ["d/train-2", "d/train-10", "d/train-99.h5", "d/train-100.h5", "d/val-00.h5", "e/1"]
+    assert sorted(map(Path, reversed(names)), key=files.by_number) == [*map(Path, names)]
 
 
 @pytest.mark.parametrize("text", ["error 270", "errno = 2", "the full disk was read", "28"])

@@ -1,16 +1,18 @@
 """data_file.csv: any text survives, types are strict, damage is one sentence."""
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from builders import part_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graft.core.errors import GraftError
 from graft.datasets import table
-from graft.datasets.table import COLUMNS, check_sample, read, sample_id, write
+from graft.datasets.table import COLUMNS, check_sample, read, read_part, sample_id, write
 
 
 def test_a_picture_that_has_changed_is_noticed():
@@ -70,6 +72,42 @@ def test_types_are_strict(tmp_path):
     assert read(tmp_path / "b.csv").loc[0, "shard"] == -1
     write(tmp_path / "none.csv", gone[:0])
     assert read(tmp_path / "none.csv").dtypes.equals(frame.dtypes)
+
+
+def many(shards, rows):
+    """So many rows in each shard, and a dropped one."""
+    places = [(split, shard) for split in ("train", "test") for shard in range(shards)]
+    kept = [
+        example(sample_id=f"{number:016x}", split=split, shard=shard, member=f"{number}\n.jpg")
+        for number, (split, shard) in enumerate(place for place in places for _ in range(rows))
+    ]
+    return pd.concat([*kept, example(split="", shard=-1, drop_reason="a")], ignore_index=True)
+
+
+def test_a_part_is_read_without_the_rest(tmp_path):
+    path = tmp_path / "data_file.csv"
+    write(path, many(shards=12, rows=3))
+    for split, shard, most in (("train", 1, 3), ("train", 11, 3), ("test", 0, 3), ("val", 0, 0)):
+        part = read_part(path, split, shard)
+        expected = part_of(read(path), split, shard)
+        assert len(part) == most and part.dtypes.equals(expected.dtypes)
+        assert part.to_dict("records") == expected.to_dict("records")
+    path.write_text(path.read_text().replace("train,2,", "train,2,a,"))
+    assert len(read_part(path, "train", 1)) == 3
+    with pytest.raises(GraftError, match=r"data_file\.csv: not a data file .*12 cells"):
+        read_part(path, "train", 2)
+
+
+def test_the_memory_for_a_part_does_not_grow_with_the_others(tmp_path):
+    most = []
+    for shards in (2, 40):
+        path = tmp_path / f"{shards}.csv"
+        write(path, many(shards, rows=20))
+        tracemalloc.start()
+        read_part(path, "test", shards - 1)  # the last one
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert most[1] < 1.2 * most[0], most
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import tarfile
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -132,6 +133,19 @@ def test_whole_pictures_are_kept_in_the_rows_order(tmp_path):
     with h5py.File(tmp_path / "train-00.h5") as opened:
         assert dict(opened.attrs) == {"recipe": '{"stage":"crop"}', "graft_version": VERSION}
         assert opened["images"].chunks is None and opened["images"].compression is None
+
+
+def test_the_memory_of_cropping_does_not_grow_with_the_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "WINDOW_BATCHES", 1)
+    most, files = [], [encoded(smooth(50))] * 300
+    for count in (100, 300):
+        rows, archives = dataset(tmp_path, files[:count])
+        tracemalloc.start()
+        extract(tmp_path, rows, archives, size=128)
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    added = (most[1] - most[0]) / 200
+    assert added < 4000 < 128 * 128 * 3, added  # bytes a picture: its row and landmarks
 
 
 def test_unreadable_pictures_are_counts_and_listed(tmp_path):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+import tracemalloc
 
 import cv2
 import h5py
@@ -49,6 +50,21 @@ def test_a_pack_holds_what_the_crops_held(tmp_path):
         assert file["labels"].dtype == np.int64 and file["labels"][:].tolist() == [0, 1, 0, 1, 0]
         assert file["sample_id"].dtype == "S16"
         assert file["group"].asstr()[3] == "person 1 Müller"
+
+
+def test_the_memory_of_packing_does_not_grow_with_the_pictures(tmp_path):
+    most = []
+    for count in (2 * packing.CHUNK, 8 * packing.CHUNK):
+        crops = tmp_path / f"{count}.h5"
+        write_crops(crops, count, size=64)
+        tracemalloc.start()
+        packing.write(
+            crops, tmp_path / "p.h5", packed_size=64, classes=["female", "male"], recipe={}
+        )
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    added = (most[1] - most[0]) / (6 * packing.CHUNK)
+    assert added < 1000 < 64 * 64 * 3, added  # bytes a picture: its id, label and group
 
 
 def test_labels_are_positions_in_the_given_classes(tmp_path):

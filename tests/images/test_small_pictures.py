@@ -4,11 +4,11 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from builders import fer2013_table, grey, mnist_pair, structure
+from builders import fer2013_table, grey, mnist_pair, part_of, structure
 from sklearn.datasets import load_digits
 
 from graft.core.errors import GraftError
-from graft.datasets import table
+from graft.datasets import build
 from graft.datasets.splits import SPLITS
 from graft.images import align, crop, pack
 
@@ -17,16 +17,16 @@ RNG = np.random.default_rng(0)
 
 def packed(folder, archives, layout, label, size, **options):
     """What stands in the packs of all splits: sample_id -> picture; and the data file's frame."""
-    frame, _ = structure(layout, archives, label)
+    frame, counts = structure(layout, archives, label)
     pictures = {}
     for split in SPLITS:
-        rows = table.kept(frame, split, 0)
+        rows = part_of(frame, split, 0)
         crop.extract(rows, archives, folder / "f.h5", crop.Cropper(size), recipe={})
         pack.write(
             folder / "f.h5",
             folder / "p.h5",
             packed_size=size,
-            classes=table.classes(frame),
+            classes=build.classes(counts["splits"]),
             recipe={},
             **options,
         )
@@ -79,6 +79,6 @@ def test_a_container_that_has_changed_is_noticed_by_the_crop_stage(tmp_path):
     archives = mnist_pair(tmp_path, "x", [0, 1] * 40)
     frame, _ = structure("mnist", archives, "digit")
     mnist_pair(tmp_path, "x", [0, 1] * 40, RNG.integers(0, 256, (80, 4, 4)))
-    rows = table.kept(frame, "train", 0)
+    rows = part_of(frame, "train", 0)
     with pytest.raises(GraftError, match="bytes in the archive are not those of sample"):
         crop.extract(rows, archives, tmp_path / "f.h5", crop.Cropper(4), recipe={})

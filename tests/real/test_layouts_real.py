@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from builders import build_rows, read_layout, tar_content
+from builders import build_rows, part_of, read_layout, tar_content
 from conftest import KIT, needs_kit
 from PIL import Image
 
 from graft.config import stages
 from graft.config.datasets import Classes
 from graft.core.raw_names import raw_name
-from graft.datasets import annotations, containers, regions, table
+from graft.datasets import annotations, build, containers, regions
 from graft.datasets.layouts.fer2013 import EMOTIONS
 from graft.datasets.layouts.voc2007 import CLASSES
 from graft.download.archives import Archive
@@ -73,10 +73,10 @@ def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, struc
 
 
 def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
-    frame, _ = structured
-    rows = table.kept(frame, "val", 0).head(1000)
+    frame, counts = structured
+    rows = part_of(frame, "val", 0).head(1000)
     crop.extract(rows, mnist, tmp_path / "f.h5", crop.Cropper(28), recipe={})
-    classes = table.classes(frame)
+    classes = build.classes(counts["splits"])
     assert classes == list("0123456789")
     pack.write(
         tmp_path / "f.h5",

@@ -38,6 +38,23 @@ def test_logits_from_stored_features_equal_those_of_the_whole_network(data, tmp_
     compare_with_pictures(model, data / f"{cut}-test.h5", data / "test.h5")
 
 
+def test_a_part_is_read_batch_by_batch(data, tmp_path, monkeypatch):
+    """Memory does not grow with the pictures of a part, however many there are."""
+    read, asked = packs.Pack.read, []
+
+    def counted(pack, indices):
+        asked.append(indices.tolist())
+        return read(pack, indices)
+
+    monkeypatch.setattr(packs.Pack, "read", counted)
+    stored = tmp_path / "stored.h5"
+    extract(data / "train.h5", data / "source.safetensors", stored, cut="avgpool", **OPTIONS)
+    assert [row for rows in asked for row in rows] == list(range(64))
+    assert max(map(len, asked)) == OPTIONS["batch_size"]
+    first = packs.Pack(data / "avgpool-train.h5").array[:, 0]  # the mirrored view is the other
+    assert np.array_equal(packs.Pack(stored).array[:, 0], first)
+
+
 def test_the_second_view_is_the_mirror_image(data):
     stored = packs.Pack(data / "block3-train.h5")
     assert stored.array.shape[1] == 2

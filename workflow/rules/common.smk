@@ -66,7 +66,7 @@ wildcard_constraints:
     # Features of patches are named by how they are computed, too (see `plan.features_cut`).
     cut=r"[\w.]+",
     seed=r"\d+",
-    part=r"(train|val|test)-\d\d",
+    part=plan.PART,
     file=r"[\w.-]+(?<!\.seal\.json)",
 
 

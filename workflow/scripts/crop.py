@@ -13,7 +13,7 @@ with Job(snakemake, stages.CropSettings) as job:
     cv2.setNumThreads(job.threads)
     split, shard = job.wildcards["part"].split("-")
     counts = extract(
-        table.kept(table.read(job.input("data_file")), split, int(shard)),
+        table.read_part(job.input("data_file"), split, int(shard)),
         named(job.inputs["raw"], dataset),
         job.outputs.crops,
         Cropper(

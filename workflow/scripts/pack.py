@@ -2,7 +2,7 @@
 
 from adapter import Job
 from graft.config import stages
-from graft.datasets import regions, table
+from graft.datasets import build, regions
 from graft.images import pack
 
 with Job(snakemake, stages.PackSettings) as job:
@@ -10,7 +10,7 @@ with Job(snakemake, stages.PackSettings) as job:
     job.results = pack.write(
         job.input("crops"),
         job.outputs.pack,
-        classes=table.classes(table.read(job.input("data_file")), multi=settings.multi),
+        classes=build.classes(job.record("data_file")["splits"]),
         multi=settings.multi,
         patches=settings.patches,
         regions=regions.read(job.input("regions")) if job.inputs["regions"] else None,

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from graft.core.files import by_number
 from graft.reporting.artefacts import PATTERNS, digest
 
 
@@ -23,7 +24,7 @@ def main() -> int:
     compared = differing = 0
     for pattern in PATTERNS:
         equal, different, alone = 0, [], 0
-        for path in sorted(arguments.first.glob(pattern)):
+        for path in sorted(arguments.first.glob(pattern), key=by_number):
             relative = path.relative_to(arguments.first)
             other = arguments.second / relative
             if not other.exists():

@@ -4,7 +4,7 @@ import pytest
 from builders import fer2013_table, read_layout, structure
 
 from graft.core.errors import GraftError
-from graft.datasets import table
+from graft.datasets import build
 from graft.datasets.splits import SPLITS
 
 
@@ -19,7 +19,7 @@ def test_fer2013_has_seven_emotions_and_published_splits(tmp_path):
     rows = frame.sort_values("member")
     assert rows["label"].tolist() == names * 3 + [""] * 3
     assert rows["split"].tolist() == ["train"] * 7 + ["val"] * 7 + ["test"] * 7 + [""] * 3
-    assert table.classes(frame) == sorted(names)
+    assert build.classes(counts["splits"]) == sorted(names)
     kept = rows[rows["drop_reason"] == ""]
     assert kept["group"].is_unique
 

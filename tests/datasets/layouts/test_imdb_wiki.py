@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
-from builders import jpeg, make_tar, read_layout, structure
+from builders import jpeg, make_tar, part_of, read_layout, structure
 
 from graft.core.errors import GraftError
 from graft.datasets.layouts import imdb_wiki
-from graft.datasets.table import COLUMNS, check_sample, kept, read, write
+from graft.datasets.table import COLUMNS, check_sample, read, write
 from graft.download.archives import Archive
 
 NAN, INF = float("nan"), float("inf")
@@ -192,12 +192,12 @@ def test_kept_rows_come_by_part_and_shuffled_then_the_dropped_as_published(wiki)
     gone = frame[len(stays) :]
     assert list(gone["member"]) == [f"wiki_crop/{path}" for path in DROPPED]
     assert set(gone["split"]) == {""} and set(gone["shard"]) == {-1}
-    part = kept(frame, "train", 1)
+    part = part_of(frame, "train", 1)
     assert list(part["member"]) == [
         member for member, at in zip(stays["member"], parts, strict=True) if at == ("train", 1)
     ]
     assert list(part.index) == list(range(len(part)))
-    assert len(kept(frame, "train", 2)) == 0
+    assert len(part_of(frame, "train", 2)) == 0
 
 
 def test_two_runs_write_the_same_bytes(wiki, tmp_path):

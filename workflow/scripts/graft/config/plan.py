@@ -155,8 +155,14 @@ def ancestry(config: Config, experiment: str) -> list[str]:
     return names
 
 
+PART = r"(train|val|test)-(\d\d|[1-9]\d\d+)"
+"""What the names of parts match: a shard has two digits, and from 100 on as many as it needs.
+(Snakemake takes no braces in it.)"""
+
+
 def parts(config: Config, dataset: str, *splits: str) -> list[str]:
-    """The parts of a data set, `{split}-{shard}`, of the given splits (default: all)."""
+    """The parts of a data set, `{split}-{shard}`, of the given splits (default: all), in the order
+    of their numbers: train-99 comes before train-100."""
     shards = config.datasets[dataset].shards
     counts = {"train": shards.train, "val": shards.val, "test": shards.test}
     return [f"{split}-{n:02d}" for split in splits or SPLITS for n in range(counts[split])]

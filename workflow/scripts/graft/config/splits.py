@@ -46,10 +46,16 @@ class Limit(Settings):
     """likewise for the test"""
 
 
+MOST_SHARDS = 10_000
+"""Of a split: planning takes minutes from there on (docs/scale.md), and a part may be larger."""
+
+NumberOfShards = Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+
+
 class Shards(Settings):
-    train: Annotated[int, Field(ge=1, le=100)] = 1
+    train: NumberOfShards = 1
     """number of parts of the split"""
-    val: Annotated[int, Field(ge=1, le=100)] = 1
+    val: NumberOfShards = 1
     """likewise"""
-    test: Annotated[int, Field(ge=1, le=100)] = 1
+    test: NumberOfShards = 1
     """likewise"""

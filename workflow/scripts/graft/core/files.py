@@ -59,6 +59,12 @@ def bytes_text(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
 
 
+def by_number(path: Path) -> list[str | int]:
+    """A sort key of paths by which numbers in them count as such: train-99 before train-100."""
+    pieces = re.split(r"(\d+)", str(path))  # texts and numbers in turn
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)]
+
+
 def sha256(path: str | os.PathLike) -> str:
     """Hex digest of a file's bytes, read in chunks."""
     with open(path, "rb") as file:

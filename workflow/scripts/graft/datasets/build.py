@@ -52,6 +52,12 @@ class Counts(TypedDict):
     notes: list[str]
 
 
+def classes(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The classes of the kept rows, sorted, by `Counts.splits`: a class's place in this list is its
+    number."""
+    return sorted(set().union(*splits.values()))
+
+
 class Repeated(NamedTuple):
     """The rows of pictures that are there more than once, dropped ones too (see `duplicates`)."""
 

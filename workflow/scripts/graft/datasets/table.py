@@ -25,7 +25,8 @@ import csv
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
 import pandas as pd
@@ -33,7 +34,6 @@ import pandas as pd
 from graft.core.errors import damaged
 from graft.core.files import atomic
 from graft.datasets import containers
-from graft.datasets.label_sets import by_class
 from graft.datasets.splits import SPLITS
 
 INTEGERS = ("shard", "offset", "size")
@@ -112,18 +112,20 @@ def read_frame(
     *,
     what: str,
     stage: str,
+    chosen: Callable[[Iterable[list[str]]], Iterable[list[str]]] = iter,
 ) -> pd.DataFrame:
     """A CSV file that a stage wrote, as a frame of these types.
 
-    `check` makes a row of a line's cells and its number, or raises ValueError. GraftError for a
-    file that is not `what` it should be.
+    `check` makes a row of a line's cells and its number, or raises ValueError. `chosen` are the
+    lines to make rows of; memory does not grow with the others. GraftError for a file that is not
+    `what` it should be.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             lines = csv.reader(file, strict=True)
             if tuple(next(lines, ())) != tuple(types):
                 raise ValueError(f"its header is not {','.join(types)}")
-            rows = [check(row, lines.line_num) for row in lines]
+            rows = [check(row, lines.line_num) for row in chosen(lines)]
         return pd.DataFrame(rows, columns=list(types)).astype(types)
     except OSError as error:
         raise damaged(path, f"the file cannot be read ({error.strerror})", stage) from error
@@ -141,19 +143,20 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     return read_frame(path, TYPES, _checked, what="a data file", stage="structure")
 
 
-def kept(frame: pd.DataFrame, split: str, shard: int) -> pd.DataFrame:
-    """The rows of one part, in their order, with a fresh index."""
-    chosen = (frame["drop_reason"] == "") & (frame["split"] == split) & (frame["shard"] == shard)
-    return frame[chosen].reset_index(drop=True)
+def read_part(path: str | os.PathLike, split: str, shard: int) -> pd.DataFrame:
+    """The rows of one part, in their order, as `read` returns them.
 
-
-def classes(frame: pd.DataFrame, *, multi: bool = False) -> list[str]:
-    """The classes of the kept rows, sorted: a class's place in this list is its number.
-
-    multi: whether a label holds any number of classes.
+    The file is read up to the end of the part, whose rows are together. Memory does not grow with
+    the other rows, which are not checked.
     """
-    kept = frame[frame["drop_reason"] == ""]
-    return sorted(set((by_class(kept) if multi else kept)["label"]))
+    place = [split, str(shard)]
+
+    def of_part(lines: Iterable[list[str]]) -> Iterable[list[str]]:
+        return takewhile(
+            lambda row: row[1:3] == place, dropwhile(lambda row: row[1:3] != place, lines)
+        )
+
+    return read_frame(path, TYPES, _checked, what="a data file", stage="structure", chosen=of_part)
 
 
 def quoted(cell: str) -> str:

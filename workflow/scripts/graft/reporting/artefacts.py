@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from graft.core.files import sha256
+from graft.core.files import by_number, sha256
 
 PATTERNS = (
     "data/*/raw/*.tar",
@@ -38,7 +38,7 @@ def digests(results: Path) -> dict[str, str]:
     return {
         str(path.relative_to(results)): digest(path)
         for pattern in PATTERNS
-        for path in sorted(results.glob(pattern))
+        for path in sorted(results.glob(pattern), key=by_number)
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from graft.config.reports import LabelsSettings, OverviewSettings
 from graft.core import seals, store
 from graft.core.errors import GraftError
+from graft.core.files import by_number
 from graft.evaluation import compare, evaluate
 from graft.evaluation.predictions import read_predictions
 from graft.reporting import labels, overview
@@ -41,7 +42,7 @@ def verify_results(results: Path) -> Iterator[Problem]:
     files = [
         path
         for name in (*SEALED_FILES, *SEALED_FOLDERS)
-        for path in (results / name, *sorted((results / name).rglob("*")))
+        for path in (results / name, *sorted((results / name).rglob("*"), key=by_number))
         if (path.is_file() or path.is_symlink()) and not path.name.startswith(".")
     ]
     for path in filter(seals.is_seal, files):
