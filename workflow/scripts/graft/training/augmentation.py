@@ -13,25 +13,34 @@ from graft.config.models import Augment
 PLAIN = Augment(flip=False)
 """Changes nothing."""
 
+ALL = slice(None)
+
 
 class Augmentation:
     """Draws views of training samples, and mixes batches, as `spec` asks for.
 
     A flip, a shift and a stored view are drawn by the generator that is passed in, all else by
-    torch's global one on the CPU: equal states of both give equal results.
+    torch's global one on the CPU: equal states of both give equal results. Given a `part` of
+    `count` samples, the generator draws for all of them.
     """
 
     def __init__(self, spec: Augment, classes: int):
         self.spec = spec
         self.classes = classes
 
-    def pictures(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def pictures(
+        self,
+        pictures: np.ndarray,
+        rng: np.random.Generator,
+        count: int | None = None,
+        part: slice = ALL,
+    ) -> np.ndarray:
         """A view of each picture; uint8 (n, height, width, 1 or 3) both.
 
         In this order: mirrored and shifted, cropped and resized back, with other colors (a grey
         picture: brightness and contrast), changed by RandAugment.
         """
-        moved = self._moved(pictures, rng)
+        moved = self._moved(pictures, rng, len(pictures) if count is None else count, part)
         if self.spec.crop is None and not self.spec.color and self.spec.randaugment is None:
             return moved
         transform = self._transform(moved.shape[1:3])
@@ -39,11 +48,18 @@ class Augmentation:
         views = torch.stack([transform(picture) for picture in channels_first])
         return views.permute(0, 2, 3, 1).numpy()
 
-    def features(self, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def features(
+        self,
+        features: np.ndarray,
+        rng: np.random.Generator,
+        count: int | None = None,
+        part: slice = ALL,
+    ) -> np.ndarray:
         """One of the stored views of each sample: (n, views, ...) -> (n, ...)."""
-        count, views = features.shape[:2]
-        view = rng.integers(views, size=count) if self.spec.flip else 0
-        return features[np.arange(count), view]
+        own, views = features.shape[:2]
+        drawn = own if count is None else count
+        view = rng.integers(views, size=drawn)[part] if self.spec.flip else 0
+        return features[np.arange(own), view]
 
     def mixed(
         self, inputs: torch.Tensor, labels: torch.Tensor
@@ -81,18 +97,21 @@ class Augmentation:
             transforms.append(v2.RandAugment(randaugment.ops, randaugment.magnitude))
         return v2.Compose(transforms)
 
-    def _moved(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _moved(
+        self, pictures: np.ndarray, rng: np.random.Generator, count: int, part: slice
+    ) -> np.ndarray:
         """Mirror and shift each picture by one gather over its rows and columns."""
-        count, height, width = pictures.shape[:3]
-        rows = np.tile(np.arange(height), (count, 1))
-        columns = np.tile(np.arange(width), (count, 1))
+        own, height, width = pictures.shape[:3]
+        rows = np.tile(np.arange(height), (own, 1))
+        columns = np.tile(np.arange(width), (own, 1))
         if self.spec.flip:
-            mirrored = rng.random(count) < 0.5
+            mirrored = rng.random(count)[part] < 0.5
             columns[mirrored] = columns[mirrored, ::-1]
         if self.spec.shift:
-            rows = _reflect(rows + _offsets(rng, count, height, self.spec.shift), height)
-            columns = _reflect(columns + _offsets(rng, count, width, self.spec.shift), width)
-        return pictures[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+            down = _offsets(rng, count, height, self.spec.shift)[part]
+            right = _offsets(rng, count, width, self.spec.shift)[part]
+            rows, columns = _reflect(rows + down, height), _reflect(columns + right, width)
+        return pictures[np.arange(own)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _offsets(rng: np.random.Generator, count: int, side: int, share: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from graft.images.packs import Packs
 from graft.images.patch_rows import PatchRows
 from graft.models.transforms import to_input
 from graft.training import sampling, targets
-from graft.training.augmentation import PLAIN, Augmentation
+from graft.training.augmentation import ALL, PLAIN, Augmentation
 
 
 class Batches:
@@ -59,20 +59,24 @@ class Batches:
         return sampling.epoch_length(self.labels, balance)
 
     def read(
-        self, indices: np.ndarray, rng: np.random.Generator | None = None
+        self, indices: np.ndarray, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(inputs, labels) of the samples at `indices`; augmented when `rng` is given.
+        """(inputs, labels) of the samples at `indices`, or of a part of them; augmented when `rng`
+        is given, which then draws for all of them.
 
         Labels are those of `packs`, of one or of any number of classes; of mixed samples the
         classes' shares, float32 (n, classes).
         """
+        count, indices = len(indices), indices[part]
         block = self.data.read(indices)
         labels = torch.from_numpy(self.labels[indices]).to(self.device)
         if self.transform is not None:
-            pictures = block if rng is None else self.augmentation.pictures(block, rng)
+            pictures = block if rng is None else self.augmentation.pictures(block, rng, count, part)
             pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
             inputs = to_input(pixels, self.transform)
         else:
-            features = block[:, 0] if rng is None else self.augmentation.features(block, rng)
+            features = (
+                block[:, 0] if rng is None else self.augmentation.features(block, rng, count, part)
+            )
             inputs = torch.from_numpy(features).to(self.device).float()
         return (inputs, labels) if rng is None else self.augmentation.mixed(inputs, labels)
