@@ -404,10 +404,10 @@ def test_an_epoch_has_the_rows_of_its_balance(data, tmp_path, monkeypatch, balan
     seen = []
     read = Batches.read
 
-    def spy(self, indices, rng=None):
+    def spy(self, indices, rng=None, *part):
         if rng is not None:
             seen.append(self.labels[indices])
-        return read(self, indices, rng)
+        return read(self, indices, rng, *part)
 
     monkeypatch.setattr(Batches, "read", spy)
     _, report = run(tmp_path, tmp_path, "from_scratch", "image", epochs=1, balance=balance)

@@ -22,7 +22,9 @@ from graft.core.files import atomic
 from graft.models.model_file import Tensors
 from graft.models.network import Network, Standardize
 from graft.training import schedule
+from graft.training.augmentation import ALL
 from graft.training.batches import Batches
+from graft.training.distributed import ALONE, Group
 from graft.training.optimizers import Average, make_optimizer, step
 from graft.training.schedule import Row, Trial
 
@@ -67,8 +69,9 @@ class Learner:
         *,
         transferred: bool,
         precision: str,
+        group: Group = ALONE,
     ):
-        self.network = network.to(train.device)
+        self.network, self.group = network.to(train.device), group
         self.settings, self.data, self.precision = settings, train, precision
         thawed = transferred and settings.transferred_lr_scale > 0
         self.gradual = settings.unfreeze.every if thawed else None
@@ -82,7 +85,10 @@ class Learner:
         self, pieces: Iterable[tuple[np.ndarray, int, float]], rng: np.random.Generator
     ) -> tuple[float, float]:
         """An update for each of `pieces`: (rows, epoch of the schedule from 0, factor of the base
-        rates). The mean loss and the accuracy of these rows."""
+        rates). The mean loss and the accuracy of these rows.
+
+        The rows are those of all ranks, each of which computes its part of them.
+        """
         total, right, seen, current = 0.0, 0.0, 0, -1
         for rows, epoch, factor in pieces:
             if epoch != current:
@@ -90,10 +96,11 @@ class Learner:
                 current = epoch
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-            inputs, labels = self.data.read(rows, rng)
-            outputs = self._outputs(inputs)
-            loss = self.loss(outputs.float(), labels)
-            loss.backward()
+            inputs, own = self.data.read(rows, rng, self.group.batch(len(rows)))
+            outputs = self.group.joined(self._outputs(inputs).float(), len(rows))
+            labels = self.group.joined(own, len(rows))
+            loss = self.loss(outputs, labels)
+            self.group.backward(loss)
             step(self.optimizer, self.settings.optimizer.clip)
             self.average.update()
             total += loss.item() * len(rows)
@@ -106,12 +113,18 @@ class Learner:
             blocks = len(self.network.trained_blocks)
             self.network.freeze_blocks(max(0, blocks - epoch // self.gradual))
         self.network.train()
+        # Made anew in each epoch, also because a resumed training has a new one: with three ranks
+        # and more the order of sums follows from what it has seen.
+        self.parallel = self.group.parallel(self.network)
 
     def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
         enabled = self.precision == "bf16"
         try:
-            with torch.autocast(self.data.device, torch.bfloat16, enabled=enabled):
-                return self.network(inputs)
+            with (
+                torch.autocast(self.data.device, torch.bfloat16, enabled=enabled),
+                self.group.whole_batches(),
+            ):
+                return self.parallel(inputs)
         except ValueError as error:  # a batch norm with one value has no variance
             raise GraftError(
                 f"train.batch_size: a batch of {len(inputs)} is too small for this network at this "
@@ -120,8 +133,10 @@ class Learner:
 
     def scores(self, val: Batches) -> Row:
         """What the validation rows give, prefixed with `val_`."""
+        part = self.group.part(len(val), EVALUATION_BATCH)
         with self.average.applied():
-            found = val.target.scores(logits(self.network, val, self.precision), val.data)
+            own = logits(self.network, val, self.precision, part)
+        found = val.target.scores(self.group.joined(own, len(val), EVALUATION_BATCH), val.data)
         return {f"val_{name}": value for name, value in found.items()}
 
     def copied(self) -> Tensors:
@@ -148,6 +163,7 @@ def fit(
     checkpoint: Path,
     identity: str,
     trained_head: bool = False,
+    group: Group = ALONE,
     on_epoch: OnEpoch = lambda epoch, row: None,
     after: Callable[[Network], None] = lambda network: None,
 ) -> Fit:
@@ -161,6 +177,9 @@ def fit(
 
     With a `trained_head` the start is measured as epoch 0. It is the model if no epoch is better,
     unless `select` is `last`.
+
+    All ranks of a `group` call it alike and return the same. The first one writes the checkpoint,
+    and what it measures is what all decide by.
     """
     candidates = schedule.candidates(settings, transferred)
     state = _read_checkpoint(checkpoint, identity) or Checkpoint(
@@ -182,11 +201,12 @@ def fit(
             train,
             transferred=transferred,
             precision=precision,
+            group=group,
         )
 
     while chosen := schedule.next_trial(trials, candidates, val.samples):
-        trials.append(_trial(learner(chosen[1]), *chosen, val, seed=seed))
-        _write_checkpoint(checkpoint, state)
+        trials.append(group.agreed(_trial(learner(chosen[1]), *chosen, val, seed=seed)))
+        _write_checkpoint(checkpoint, state, group)
 
     survivors = schedule.survivors(trials, candidates, val.samples)
     for number in schedule.order(trials, candidates, val.samples):
@@ -203,15 +223,15 @@ def fit(
             histories[number], state["kept"] = [], {}
         history = histories[number]
         if trained_head and not history:
-            history.append({"epoch": 0, **trained.scores(val)})
+            history.append(group.agreed({"epoch": 0, **trained.scores(val)}))
             state["kept"] = trained.copied()
 
         epochs, done = schedule.epochs_of(candidate), schedule.epochs_done(history)
-        with tqdm(total=epochs, initial=done, desc="epochs") as bar:
+        with tqdm(total=epochs, initial=done, desc="epochs", disable=not group.writes) as bar:
             while not schedule.is_finished(history, candidate):
                 done = schedule.epochs_done(history)
                 rng = np.random.default_rng([seed, number, done])
-                torch.manual_seed(int(rng.integers(2**62)))  # for dropout, augmentation
+                group.seed_torch(rng)
                 loss, accuracy = trained.updates(_epoch(train, candidate, history, seed, rng), rng)
                 row = {
                     "epoch": done + 1,
@@ -220,7 +240,7 @@ def fit(
                     "train_accuracy": accuracy,
                     **trained.scores(val),
                 }
-                history.append(row)
+                history.append(row := group.agreed(row))
                 if schedule.selected_epoch(history, candidate.select) == done + 1:
                     state["kept"] = trained.copied()
                 bar.update()
@@ -229,7 +249,7 @@ def fit(
                 state["weights"] = _trained_tensors(trained.network)
                 state["average"] = trained.average.values
                 state["optimizer"] = trained.optimizer.state_dict()
-                _write_checkpoint(checkpoint, state)
+                _write_checkpoint(checkpoint, state, group)
 
         after(trained.network)
         if schedule.selected_candidate(histories, settings.select) == number:
@@ -272,7 +292,7 @@ def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed:
     length = schedule.trial_updates(settings, number, count)
     stream = np.random.SeedSequence(seed, spawn_key=(1, number))
     rng = np.random.default_rng(stream)
-    torch.manual_seed(int(rng.integers(2**62)))
+    learner.group.seed_torch(rng)
 
     def pieces() -> Iterator[np.ndarray]:
         while True:
@@ -290,10 +310,12 @@ def _trial(learner: Learner, number: int, candidate: int, val: Batches, *, seed:
 
 
 @torch.inference_mode()
-def logits(network: Network, batches: Batches, precision: str) -> torch.Tensor:
-    """float32 (n, classes) logits of all rows, in order, without augmentation."""
+def logits(network: Network, batches: Batches, precision: str, part: slice = ALL) -> torch.Tensor:
+    """float32 (n, classes) logits of all rows, or a part, in order, without augmentation."""
     none = torch.zeros((0, network.classes))
-    return torch.cat([none, *outputs(network, network, batches, precision)])
+    first = part.start or 0
+    found = outputs(network, network, batches, precision, first=first, last=part.stop)
+    return torch.cat([none, *found])
 
 
 @torch.inference_mode()
@@ -346,7 +368,9 @@ def restore(network: Network, state: Tensors) -> None:
             tensor.copy_(state[name])
 
 
-def _write_checkpoint(path: Path, state: Checkpoint) -> None:
+def _write_checkpoint(path: Path, state: Checkpoint, group: Group) -> None:
+    if not group.writes:
+        return
     # Through a file object, whose errors say that the disk is full.
     with atomic(path) as temporary, open(temporary, "wb") as file:
         torch.save(state, file)

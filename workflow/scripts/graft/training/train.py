@@ -29,6 +29,7 @@ from graft.models.model_file import ModelDescription, Tensors
 from graft.models.network import Network
 from graft.training import loop, probes, schedule
 from graft.training.batches import Batches
+from graft.training.distributed import ALONE, Group
 from graft.training.targets import Rows
 
 
@@ -45,12 +46,14 @@ def train(
     name: str,
     identity: str,
     on_epoch: loop.OnEpoch = lambda epoch, row: None,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Train one mode with one seed; write the model and its history; return the report.
 
     The parts are packs if the mode's cut is `image`, else features at that cut. `warm_up` is the
     model whose head this one starts from, or None for a random head. A checkpoint next to the
-    model lets a killed run go on from its last epoch.
+    model lets a killed run go on from its last epoch. All ranks of a `group` call it alike, and
+    the first one writes.
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(settings.device == "cpu")
@@ -129,16 +132,16 @@ def train(
         checkpoint=checkpoint_of(model),
         identity=identity,
         trained_head=head is not None,
+        group=group,
         on_epoch=on_epoch,
         after=lambda network: check_frozen(network, tensors),
     )
     network = make_network()
     loop.restore(network, fit.state)
-    model_file.save(model, network.tensors(), description.to_json())
     selected = fit.histories[fit.selected]
-    with atomic(history) as temporary:
-        columns = list(selected[-1])  # of an epoch; the start has fewer
-        pd.DataFrame(selected, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
+    if group.writes:
+        model_file.save(model, network.tensors(), description.to_json())
+        write_history(history, selected)
     tuning = [describe(fit, number, spec.select) for number in range(len(fit.candidates))]
     chosen = tuning[fit.selected]
     return {
@@ -159,6 +162,13 @@ def train(
         "chosen": {key: chosen[key] for key in ("lr", "transferred_lr_scale")},
         "tuning": tuning,
     }
+
+
+def write_history(path: Path, rows: list[schedule.Row]) -> None:
+    """A table with a row for each epoch."""
+    columns = list(rows[-1])  # of an epoch; the start has fewer
+    with atomic(path) as temporary:
+        pd.DataFrame(rows, columns=columns).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def open_rows(parts: Sequence[Path], settings: TrainSettings) -> Rows:
