@@ -466,6 +466,14 @@ def test_a_probe_starts_from_no_head_and_may_be_beside_any(shipped):
         assert stages.train(read_config(shipped), "portraits_sex", mode) == trained, "no epochs"
 
 
+def test_processes_share_trainings_by_epochs_and_no_probes(shipped):
+    shipped["compute"]["training_processes"] = 3
+    config = read_config(shipped)
+    for mode in architectures.MODES:
+        count = stages.train(config, "portraits_sex", mode).processes
+        assert count == (1 if mode in architectures.PROBES else 3)
+
+
 def test_whether_there_is_a_warm_up_changes_no_recipe_but_by_its_input(shipped):
     warm = resolve(shipped)
     shipped["experiments"]["portraits_sex"]["train"]["warm_up"] = False

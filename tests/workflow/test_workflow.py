@@ -155,6 +155,7 @@ def test_a_comment_a_docstring_and_an_unused_definition_rerun_nothing(edited):
         ("compute: {evaluation_precision: bf16}", "evaluate"),
         ("datasets: {portraits: {equalize: true}}", "pack"),
         ("experiments: {portraits_sex: {train: {lr: 0.5}}}", "train"),
+        ("compute: {training_processes: 2}", "train"),
         ("mlflow: {experiment: other}", "track"),
     ],
 )
@@ -163,6 +164,25 @@ def test_a_config_value_reruns_the_stage_that_reads_it(edited, overlay, reader):
     path.write_text(overlay)
     edited.overlays.append(path)
     assert because(edited.dry_run(), "Params have changed") == {reader}
+
+
+def test_two_processes_train_what_one_does(edited):
+    """By torch's launcher, started within the job: one seal, nothing left behind."""
+    path = edited.folder / "overlay.yaml"
+    path.write_text("compute: {training_processes: 2}")
+    edited.overlays.append(path)
+    run = edited.results / "experiments/portraits_sex/from_scratch/0"
+    one = pd.read_csv(run / "history.csv")
+    log = edited.snakemake(str((run / "fit.json").relative_to(edited.folder)))
+    assert executed(log).count("train") == 1 and "threads: 2" in log
+    two = pd.read_csv(run / "history.csv")
+    pd.testing.assert_frame_equal(two, one, rtol=0.01)
+    assert json.loads((run / "fit.json").read_text())["recipe"]["settings"]["processes"] == 2
+    assert {path.name for path in run.resolve().iterdir()} >= {"model.safetensors", "fit.json"}
+    assert not (run / ".checkpoint.pt").exists()
+    written = (edited.results / "logs/train/portraits_sex/from_scratch/0.log").read_text()
+    assert "rank 0: epochs" in written and "rank 1: epochs" not in written
+    assert list(verify.verify_results(edited.results)) == []
 
 
 def test_another_lock_reruns_everything(edited):

@@ -17,13 +17,13 @@ rule train:
     cache: True
     conda:
         "../../envs/graft.yaml"
-    threads: settings.compute.threads
+    threads: lambda w: settings.compute.threads * plan.training_processes(settings, w.mode)
     resources:
         # Where training logs live does not change the model.
         ledger=json.dumps(stages.live_tracking(settings)),
         mem_mb=growing(8000),
         runtime=growing(480),
-        gpu=gpus,
+        gpu=lambda w: gpus * plan.training_processes(settings, w.mode),
     params:
         recipe=recipe("train", lambda w: stages.train(settings, w.experiment, w.mode)),
     script:

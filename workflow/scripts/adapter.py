@@ -152,7 +152,7 @@ class Job(Generic[S]):
             run={
                 "started": self._began.isoformat(timespec="milliseconds"),
                 "seconds": round(time.perf_counter() - self._started, 3),
-                "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "peak_memory_mb": max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))),
                 "threads": self.threads,
                 "reproducible": self.recipe["settings"].get("reproducible"),
                 "cpu": instructions.cpu()._asdict(),
@@ -166,6 +166,11 @@ class Job(Generic[S]):
             self._stack.close()
         print(sentence, file=self._stderr)
         sys.exit(1)
+
+
+def _peak(who: int) -> int:
+    """Peak memory in MB, of several processes that of the largest."""
+    return resource.getrusage(who).ru_maxrss // 1024
 
 
 def _paths(paths) -> list[Path]:

@@ -1,9 +1,11 @@
 """Train what comes after the cut, in one mode and with one seed."""
 
+from functools import partial
+
 from adapter import Job
 from graft.config import stages
 from graft.core.errors import GraftError
-from graft.training import train
+from graft.training import launch, train
 from graft.training.live import Live
 
 with Job(snakemake, stages.TrainSettings) as job:
@@ -19,7 +21,8 @@ with Job(snakemake, stages.TrainSettings) as job:
                     f"experiments.{experiment}: its features come from another source than the "
                     "present one. Run `make repair`, then run again."
                 )
-        job.results = train.train(
+        training = partial(
+            train.train,
             job.inputs["train"],
             job.inputs["val"],
             job.outputs.model,
@@ -30,6 +33,8 @@ with Job(snakemake, stages.TrainSettings) as job:
             seed=seed,
             name=f"experiments.{experiment.partition('/')[0]}",
             identity=job.identity,
-            on_epoch=live.log_epoch,
+        )
+        job.results = launch.run(
+            training, job.settings.processes, job.settings.device, live.log_epoch
         )
 train.checkpoint_of(job.outputs.model).unlink(missing_ok=True)

@@ -57,6 +57,9 @@ class Compute(Settings):
     threads: Positive = 1
     """threads of each feature, training, evaluation and prediction job, on which results depend;
     two jobs of one thread are faster than one job of two"""
+    training_processes: Positive = 1
+    """processes that share a training, on which results depend, each with `threads` of its own and,
+    on GPUs, a GPU of its own; probes have one"""
 
     @property
     def evaluation(self) -> str:

@@ -247,6 +247,11 @@ def runs(config: Config, experiment: str) -> list[tuple[str, int]]:
     return [(mode, seed) for mode in listed.modes for seed in listed.seeds]
 
 
+def training_processes(config: Config, mode: str) -> int:
+    """How many processes share a training of a mode; a probe is not trained by epochs."""
+    return 1 if mode in architectures.PROBES else config.compute.training_processes
+
+
 def cut(config: Config, experiment: str, mode: str) -> str:
     """Where the mode's frozen prefix ends."""
     source = config.sources[experiment_of(config, experiment).source]

@@ -24,6 +24,7 @@ from graft.config.plan import (
     members,
     read_cut,
     train_size,
+    training_processes,
     warm_up,
 )
 from graft.config.sources import Architecture, Transform, Weights
@@ -314,6 +315,7 @@ class TrainSettings(NetworkStage):
     """How many of the training samples to train on; None: all."""
     patches: OnPatches | None = None
     """How patches are drawn; None: the samples are whole pictures."""
+    processes: int = 1
 
 
 def train(config: Config, experiment: str, mode: str) -> TrainSettings:
@@ -326,6 +328,7 @@ def train(config: Config, experiment: str, mode: str) -> TrainSettings:
         train=hyperparameters(config, experiment, mode),
         train_size=train_size(config, experiment),
         patches=spec.patches,
+        processes=training_processes(config, mode),
         preparation=Preparation(crop=crop(config, spec.dataset), pack=pack(config, spec.dataset)),
         **arithmetic(compute, compute.training_precision),
     )
