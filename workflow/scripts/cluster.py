@@ -31,6 +31,13 @@ class Cluster:
             RemoteExecutor.print_job_error = functools.partialmethod(
                 _print_job_error, RemoteExecutor.print_job_error, self.ended
             )
+            submitted: list[Any] = []
+            RemoteExecutor.report_job_submission = functools.partialmethod(
+                _report_job_submission, RemoteExecutor.report_job_submission, submitted
+            )
+            RemoteExecutor.cancel = functools.partialmethod(
+                _cancel, RemoteExecutor.cancel, submitted
+            )
 
     def prepare(self, asked: str, device: str) -> None:
         """Before jobs start: what cannot be seen from the machine that submits them.
@@ -82,6 +89,22 @@ def _run_jobs(executor: Any, in_full: Callable[..., None], jobs: list[Any]) -> N
             executor._submit_array_jobs(ready)
         else:
             executor._submit_job(ready[0])
+
+
+def _report_job_submission(
+    executor: Any, in_full: Callable[..., None], submitted: list[Any], job_info: Any, **options: Any
+) -> None:
+    """Keep a job that has been submitted, to be able to cancel it."""
+    submitted.append(job_info)
+    in_full(executor, job_info, **options)
+
+
+def _cancel(executor: Any, in_full: Callable[..., None], submitted: list[Any]) -> None:
+    """Cancel all jobs that have not ended: while their states are asked Snakemake knows of none."""
+    running = executor.workflow.scheduler.running
+    with executor.lock:
+        executor.active_jobs[:] = [info for info in submitted if info.job in running]
+    in_full(executor)
 
 
 def _print_job_error(
