@@ -43,6 +43,12 @@ class Server:
             self._environment["BACKEND"] = backend
         self._process: subprocess.Popen | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of `make`, whose children are the server's processes."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, limit: float = 60) -> None:
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)

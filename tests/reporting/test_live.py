@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
+import requests
 from builders import CLASSES, save_model
 from mlflow_client import active, client, record, series, top
 from servers import Server, free_port
@@ -150,3 +152,14 @@ def test_a_live_run_is_completed_by_the_record(server, new_database):
     runs = active(uri)
     assert runs["faces"] == [made["parent_run_id"]]
     assert set(runs["faces/fine_tuning/1"]) == {run_id, newer}
+
+
+def test_a_server_answers_this_machine_alone_and_has_no_telemetry(server):
+    session = requests.Session()
+    session.trust_env = False  # no proxy
+    processes = psutil.Process(server.pid).children(recursive=True)
+    assert {p.environ()["MLFLOW_DISABLE_TELEMETRY"] for p in processes} == {"true"}
+    rebound = session.get(server.uri, headers={"Host": "elsewhere.example"}, timeout=30)
+    assert rebound.status_code == 403
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", server.port), timeout=30)
