@@ -1,8 +1,8 @@
 """profiles/generic: jobs through the commands of a batch system, here a stand-in for PBS.
 
 `qsub` really starts the job, in a session of its own; `qstat` knows it while it lives, and forgets
-it then, as PBS without a history does; `qdel` kills it. The options for SGE and LSF are compared
-with those in their manuals; nothing here runs a real one.
+it then, as PBS without a history does; `qdel` kills it. Of SGE and LSF only the options are tested;
+nothing here runs a real one.
 """
 
 import importlib.util
