@@ -25,19 +25,7 @@ class Cluster:
 
     def __init__(self, workflow: Any):
         self.workflow = workflow
-        self.ended: dict[Any, str] = {}
-        patched = isinstance(vars(RemoteExecutor)["print_job_error"], functools.partialmethod)
-        if workflow.is_main_process and not patched:  # a module may be read repeatedly
-            RemoteExecutor.print_job_error = functools.partialmethod(
-                _print_job_error, RemoteExecutor.print_job_error, self.ended
-            )
-            submitted: list[Any] = []
-            RemoteExecutor.report_job_submission = functools.partialmethod(
-                _report_job_submission, RemoteExecutor.report_job_submission, submitted
-            )
-            RemoteExecutor.cancel = functools.partialmethod(
-                _cancel, RemoteExecutor.cancel, submitted
-            )
+        self.ended = _watched() if workflow.is_main_process else {}
 
     def prepare(self, asked: str, device: str) -> None:
         """Before jobs start: what cannot be seen from the machine that submits them.
@@ -60,6 +48,21 @@ class Cluster:
             from snakemake_executor_plugin_slurm import Executor
 
             Executor.run_jobs = functools.partialmethod(_run_jobs, Executor.run_jobs)
+
+
+@functools.cache  # a module may be read repeatedly
+def _watched() -> dict[Any, str]:
+    """The sentences on the jobs that a batch system ends, from now on."""
+    ended: dict[Any, str] = {}
+    submitted: list[Any] = []
+    RemoteExecutor.print_job_error = functools.partialmethod(
+        _print_job_error, RemoteExecutor.print_job_error, ended
+    )
+    RemoteExecutor.report_job_submission = functools.partialmethod(
+        _report_job_submission, RemoteExecutor.report_job_submission, submitted
+    )
+    RemoteExecutor.cancel = functools.partialmethod(_cancel, RemoteExecutor.cancel, submitted)
+    return ended
 
 
 def _has_accounting() -> bool:
