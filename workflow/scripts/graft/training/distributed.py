@@ -96,7 +96,7 @@ class Group:
         if self.size == 1:
             return network
         # Running statistics are equal already: each rank takes them of the whole batch.
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        return DistributedDataParallel(network, forward_sync_buffers=False)
 
     def backward(self, loss: torch.Tensor) -> None:
         """The gradient of a loss of all rows, each rank's own having given a part of it."""
