@@ -21,7 +21,10 @@ rule train:
     resources:
         # Where training logs live does not change the model.
         ledger=json.dumps(stages.live_tracking(settings)),
-        mem_mb=growing(8000),
+        # Each process has a whole network.
+        mem_mb=lambda w, attempt: (
+            8000 * attempt * plan.training_processes(settings, w.mode)
+        ),
         runtime=growing(480),
         gpu=lambda w: gpus * plan.training_processes(settings, w.mode),
     params:
