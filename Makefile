@@ -23,7 +23,7 @@ $(error $(CURDIR): the path has a space, and programs in $(VENV) cannot be run f
   Move this folder to a path without one)
 endif
 
-.PHONY: certify cuts reproduce mlflow-server photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features bench-train bench-end-to-end
+.PHONY: certify cuts reproduce mlflow-server photos run report setup test test-fast test-real lint types format bench bench-faces reference lock verify repair prune clean distclean bench-features bench-train bench-end-to-end bench-planning bench-scale
 .DELETE_ON_ERROR:
 
 ## reproduce: the whole workflow on the embedded default, its report and Snakemake's
@@ -110,6 +110,14 @@ bench-train: $(READY)
 ## bench-end-to-end: a linear probe of LFW, disk to disk, against torchvision's tutorial
 bench-end-to-end: $(READY)
 	@$(BIN)/python benchmarks/end_to_end.py $(ARGS)
+
+## bench-planning: how long a dry run takes, by the numbers of parts and experiments (docs/scale.md)
+bench-planning: $(READY)
+	@$(BIN)/python benchmarks/planning.py $(ARGS)
+
+## bench-scale: time and memory of every stage by the number of samples (docs/scale.md)
+bench-scale: $(READY)
+	@$(BIN)/python benchmarks/scale.py $(ARGS)
 
 ## bench-faces: face detectors on FDDB and LFW, from the kit in ../shared (docs/faces.md)
 bench-faces: $(READY)

@@ -31,15 +31,19 @@ def snakemake(tmp_path):
         results={"kept": 3},
         run={},
     )
-    settings = {"packed_size": 8, "device": "cpu"}
     return SimpleNamespace(
         params=SimpleNamespace(
-            recipe={"stage": "pack", "settings": settings, "wildcards": {"part": "train-00"}}
+            recipe={
+                "stage": "pack",
+                "settings": {"packed_size": 8, "device": "cpu"},
+                "wildcards": {"part": "train-00"},
+                "inputs": {"faces": [str(source), str(tmp_path / "in.seal.json")], "warm_up": []},
+            }
         ),
         threads=1,
         resources={"mirrors": json.dumps({"url": ["a"]})},
         log=[str(tmp_path / "log")],
-        input={"faces": [str(source), str(tmp_path / "in.seal.json")], "warm_up": []},
+        input={"faces": [str(tmp_path / "in.seal.json")], "warm_up": []},
         output={"pack": str(tmp_path / "out.h5"), "seal": str(tmp_path / "out.seal.json")},
     )
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
@@ -204,17 +205,34 @@ def seal_of(path):
 
 
 def recipe(stage, settings_of):
-    """`params: recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset))`."""
+    """`params: recipe=recipe("pack", lambda w: stages.pack(settings, w.dataset))`.
+
+    The settings are those of all parts of a split, and computed once: `settings_of` is given the
+    wildcards with `split` instead of `part`.
+    """
+
+    @functools.cache
+    def known(wildcards):
+        chosen = settings_of(SimpleNamespace(**dict(wildcards)))
+        return chosen.recipe(), code_digest(stage, frozenset(entries(chosen)))
 
     def build(wildcards):
-        inputs = rule_of(stage).input
-        chosen = settings_of(wildcards)
+        given = dict(wildcards.items())
+        chosen, code = known(
+            tuple(
+                ("split", value.partition("-")[0]) if name == "part" else (name, value)
+                for name, value in given.items()
+            )
+        )
         return recipes.recipe(
             stage,
-            wildcards=dict(wildcards.items()),
-            settings=chosen.recipe(),
-            inputs={role: _role(item, wildcards) for role, item in inputs._allitems()},
-            code=code_digest(stage, frozenset(entries(chosen))),
+            wildcards=given,
+            settings=chosen,
+            inputs={
+                role: _role(item, wildcards)
+                for role, item in rule_of(stage).input._allitems()
+            },
+            code=code,
             lock=LOCK,
         )
 
@@ -236,9 +254,33 @@ def code_digest(stage, chosen):
 def _role(item, wildcards):
     """The paths that play an input role, with the wildcards filled in."""
     item = getattr(item, "callable", item)
+    item = getattr(item, "in_full", item)
     found = item(wildcards) if callable(item) else item
     paths = [found] if isinstance(found, str) else found
-    return [str(path).format(**dict(wildcards.items())) for path in paths]
+    given = dict(wildcards.items())
+    return [path.format(**given) if "{" in path else path for path in map(str, paths)]
+
+
+def by_seals(find):
+    """An input function that gives Snakemake the seals alone of what `find` gives.
+
+    Snakemake plans with every file of every job, and experiments read all parts. Its recipe names
+    the artefacts too, which is what a job reads and what decides whether a seal still holds.
+    """
+
+    def of_seals(wildcards):
+        return find(wildcards)[1]
+
+    of_seals.in_full = lambda wildcards: find(wildcards)[0]
+    return of_seals
+
+
+@functools.cache
+def sealed_parts(pattern, dataset, source, cut, splits):
+    """The sealed files of a data set's parts, and their seals alone."""
+    given = {"dataset": dataset, "source": source, "cut": cut}
+    paths = [pattern.format(part=part, **given) for part in plan.parts(settings, dataset, *splits)]
+    return sealed(paths), list(dict.fromkeys(map(seal_of, paths)))
 
 
 def growing(first):
@@ -266,17 +308,9 @@ def inputs_at_cut(*splits):
     def find(wildcards):
         dataset, source, cut = need(wildcards)
         folder = f"{DATA}/packs" if cut == architectures.IMAGE else FEATURES
-        return sealed(
-            expand(
-                f"{folder}/{{part}}.h5",
-                dataset=dataset,
-                source=source,
-                cut=cut,
-                part=plan.parts(settings, dataset, *splits),
-            )
-        )
+        return sealed_parts(f"{folder}/{{part}}.h5", dataset, source, cut, splits)
 
-    return find
+    return by_seals(find)
 
 
 def predicting_model(wildcards):
@@ -434,9 +468,9 @@ def over_parts(pattern, *splits):
         dataset = (
             wildcards.get("dataset") or plan.experiment_of(settings, wildcards.experiment).dataset
         )
-        return sealed(expand(pattern, dataset=dataset, part=plan.parts(settings, dataset, *splits)))
+        return sealed_parts(pattern, dataset, None, None, splits)
 
-    return find
+    return by_seals(find)
 
 
 def captions():

@@ -21,7 +21,7 @@ rule features:
         gpu=gpus,
     params:
         recipe=recipe(
-            "features", lambda w: stages.features(settings, w.dataset, w.source, w.cut, w.part)
+            "features", lambda w: stages.features(settings, w.dataset, w.source, w.cut, w.split)
         ),
     script:
         "../scripts/features.py"

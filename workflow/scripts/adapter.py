@@ -42,7 +42,10 @@ class Job(Generic[S]):
         self._stage = self.recipe["stage"]
         self._seal = seal
         self._log = Path(snakemake.log[0])
-        self._roles = {role: _paths(paths) for role, paths in snakemake.input.items()}
+        # Not `snakemake.input`, which may have the seals alone.
+        self._roles = {
+            role: [Path(path) for path in paths] for role, paths in self.recipe["inputs"].items()
+        }
         self.files = {role: Path(path) for role, path in snakemake.output.items()}
         self.outputs = SimpleNamespace(**self.files)
         self.inputs: dict[str, list[Path]] = {}
@@ -171,7 +174,3 @@ class Job(Generic[S]):
 def _peak(who: int) -> int:
     """Peak memory in MB, of several processes that of the largest."""
     return resource.getrusage(who).ru_maxrss // 1024
-
-
-def _paths(paths) -> list[Path]:
-    return [Path(paths)] if isinstance(paths, str) else [Path(path) for path in paths]

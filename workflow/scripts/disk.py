@@ -69,18 +69,20 @@ def check_features(workflow: Any, config: Config, folder: Path) -> None:
 def _views(workflow: Any, config: Config) -> Counter[tuple[str, str, str]]:
     """(data set, source, cut) -> how many views of pictures are to be computed, as far as known."""
     found: Counter[tuple[str, str, str]] = Counter()
+    parts: Counter[tuple[str, str, str, str]] = Counter()
     for job in workflow.dag.needrun_jobs():
         if caching.stage(job) == "features":
             wild = job.wildcards
-            settings = stages.features(config, wild.dataset, wild.source, wild.cut, wild.part)
-            rows = _rows(config, wild.dataset, wild.part)
-            found[wild.dataset, wild.source, wild.cut] += rows * (2 if settings.flip else 1)
+            split = wild.part.partition("-")[0]
+            parts[wild.dataset, wild.source, wild.cut, split] += 1
+    for (dataset, source, cut, split), number in parts.items():
+        views = 2 if stages.features(config, dataset, source, cut, split).flip else 1
+        found[dataset, source, cut] += number * _rows(config, dataset, split) * views
     return found
 
 
-def _rows(config: Config, dataset: str, part: str) -> int:
-    """How many pictures a part has, about; 0 if that is not known."""
-    split, _, _ = part.partition("-")
+def _rows(config: Config, dataset: str, split: str) -> int:
+    """How many pictures a part of a split has, about; 0 if that is not known."""
     number = len(plan.parts(config, dataset, split))
     limits = config.datasets[dataset].limit.model_dump()
     try:

@@ -277,10 +277,10 @@ class FeaturesSettings(NetworkStage):
     """Of the patches of each picture: one by one, or from its maps; None: of whole pictures."""
 
 
-def features(config: Config, dataset: str, source: str, cut: str, part: str) -> FeaturesSettings:
+def features(config: Config, dataset: str, source: str, cut: str, split: str) -> FeaturesSettings:
     """Mirrored views are for training, where an experiment on these features mirrors pictures."""
     compute = config.compute
-    flip = part.startswith("train") and any(
+    flip = split == "train" and any(
         hyperparameters(config, name, mode).augment.flip
         for name, spec in config.experiments.items()
         if (spec.dataset, spec.source, spec.patches is None)

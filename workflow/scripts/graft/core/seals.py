@@ -27,8 +27,9 @@ NAMES = ("fit.json", "metrics.json", "mlflow.json")
 """The seals that are not called `*.seal.json`, since they hold results that users read."""
 
 
-def is_seal(path: Path) -> bool:
-    return path.name.endswith(".seal.json") or path.name in NAMES
+def is_seal(path: str | os.PathLike) -> bool:
+    name = os.path.basename(path)
+    return name.endswith(".seal.json") or name in NAMES
 
 
 def write(

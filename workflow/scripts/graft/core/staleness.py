@@ -6,6 +6,7 @@ what those are today. So the answer survives copies, `touch` and lost records.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from graft.core import seals
 from graft.core.errors import GraftError
 from graft.core.files import JsonValue, canonical_json
 
-Read = Callable[[Path], seals.Record]
+Read = Callable[[str | Path], seals.Record]
 
 
 class Changes(NamedTuple):
@@ -35,7 +36,7 @@ def changes(seal: Path, recipe: Mapping[str, JsonValue], read: Read = seals.read
     then, made_from = record["seal"]["recipe"], record["seal"]["inputs"]
     before, now = ({}, {}) if then == recipe else (dict(_leaves(then)), dict(_leaves(recipe)))
     for role, paths in recipe["inputs"].items():
-        artefacts = [path for path in paths if not seals.is_seal(Path(path))]
+        artefacts = [path for path in paths if not seals.is_seal(path)]
         present = _digests(paths, read)
         before |= dict(zip(artefacts, made_from.get(role, ()), strict=False))
         now |= {path: present.get(path, "missing") for path in artefacts}
@@ -90,7 +91,7 @@ def identity(recipe: Mapping[str, JsonValue]) -> str:
     """
     digests = {}
     for role, paths in recipe["inputs"].items():
-        artefacts = [path for path in paths if not seals.is_seal(Path(path))]
+        artefacts = [path for path in paths if not seals.is_seal(path)]
         known = _digests(paths, seals.read)
         for path in artefacts:
             if path not in known:
@@ -101,19 +102,21 @@ def identity(recipe: Mapping[str, JsonValue]) -> str:
 
 def remembered() -> Read:
     """A reader of seals that reads each once."""
-    return functools.cache(seals.read)
+    known = functools.cache(seals.read)
+    return lambda path: known(os.fspath(path))
 
 
 def _digests(paths: list[str], read: Read) -> dict[str, str]:
     """Path -> sha256 of the artefacts among the paths, by the seals among them."""
     digests = {}
-    for seal in (Path(path) for path in paths if seals.is_seal(Path(path))):
+    for seal in filter(seals.is_seal, paths):
         try:
             outputs = read(seal)["seal"]["outputs"].values()
         except GraftError:  # missing or damaged: the job that makes it is planned or reports it
             continue
+        folder = os.path.dirname(seal)
         for output in outputs:
-            digests[str(seal.parent / output["file"])] = output["sha256"]
+            digests[os.path.join(folder, output["file"])] = output["sha256"]
     return digests
 
 

@@ -108,7 +108,7 @@ def _listed(path: Path, results: Path) -> str:
 def _outdated(path: Path, record: Record, sealed: Mapping[str, str]) -> Iterator[str]:
     """Sentences on inputs that have changed since the artefact was made."""
     for role, listed in record["seal"]["recipe"]["inputs"].items():
-        files = [file for file in listed if not seals.is_seal(Path(file))]
+        files = [file for file in listed if not seals.is_seal(file)]
         for file, sha256 in zip(files, record["seal"]["inputs"].get(role, ()), strict=False):
             if sealed.get(file, sha256) != sha256:
                 yield f"{path}: it was made from another version of {file}."
