@@ -18,7 +18,7 @@ from project import Project, executed
 
 from graft.reporting.artefacts import digests
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.workflow
 
 SOURCE = """
 run: [portraits_identity]

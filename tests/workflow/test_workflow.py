@@ -530,7 +530,7 @@ def test_a_rule_that_breaks_the_contract_stops_the_parse(tmp_path, extra, proble
     assert problem in project.dry_run(check=False)
 
 
-@pytest.mark.parametrize("profile", ["default", "slurm"])
+@pytest.mark.parametrize("profile", ["default", "slurm", "generic"])
 def test_each_profile_plans_the_same_jobs(tmp_path, profile):
     project = Project(tmp_path / "project")
     assert planned(project.dry_run(profile=profile, cores=False)) == EVERYTHING
