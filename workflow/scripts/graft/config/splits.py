@@ -47,7 +47,7 @@ class Limit(Settings):
 
 
 MOST_SHARDS = 10_000
-"""Of a split: planning takes minutes from there on (docs/scale.md), and a part may be larger."""
+"""Of a split: planning takes a minute by then (docs/scale.md), and parts may be larger instead."""
 
 NumberOfShards = Annotated[int, Field(ge=1, le=MOST_SHARDS)]
 
