@@ -16,6 +16,7 @@ largest peak of a stage's jobs, and its rise is in bytes a sample.
 import argparse
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -64,7 +65,7 @@ def overlay(archive: Path, count: int, part: int) -> dict[str, Any]:
     """A config of two experiments on the drawn pictures."""
     train = {"epochs": 1, "patience": None, "lr": 0.001, "tune": {}, "augment": {"flip": False}}
     common = {"dataset": "drawn", "seeds": [0], "train_sizes": ["all"], "train": train}
-    shards = {split: max(1, round(share * count / part)) for split, share in SPLIT.items()}
+    shards = {split: math.ceil(share * count / part) for split, share in SPLIT.items()}
     return {
         "run": ["scratch", "transfer"],
         "compute": {"device": "cpu", "reproducible": "fast"},
