@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT
 from project import Project, executed
 
+from graft.core import instructions
 from graft.reporting.artefacts import digests
 
 pytestmark = pytest.mark.workflow
@@ -26,7 +27,7 @@ overviews: {both: {experiments: [portraits_identity]}}
 """
 """The first experiment of the tiny configuration: all stages but `features`."""
 
-LONG = "experiments: {portraits_identity: {train: {epochs: 300, patience: null}}}"
+LONG = "experiments: {{portraits_identity: {{train: {{epochs: {}, patience: null}}}}}}"
 QUICK = ("--slurm-init-seconds-before-status-checks", "1")
 NEVER_CACHED = {"report", "track"}
 
@@ -85,7 +86,10 @@ def finished(cluster, tmp_path_factory) -> OnSlurm:
 
 
 def test_a_cluster_makes_the_published_bytes(finished):
-    published = json.loads((ROOT / "tests/golden.json").read_text())["tiny"]["digests"]
+    golden = json.loads((ROOT / "tests/golden.json").read_text())["tiny"]
+    if instructions.kind() not in golden["cpus"]:
+        pytest.skip(f"no bytes are published from this CPU ({instructions.kind()})")
+    published = golden["digests"]
     found = digests(finished.results)
     expected = {name for name in published if "portraits_identity" in name} - {
         name for name in published if name.startswith(("features", "sources"))
@@ -168,7 +172,7 @@ def test_impossible_resources_end_with_the_message_of_slurm(cluster, tmp_path):
 
 
 def test_a_cancelled_training_resumes_from_its_last_epoch(cluster, finished, tmp_path):
-    project = OnSlurm(tmp_path / "project", cluster, LONG, store=finished.store)
+    project = OnSlurm(tmp_path / "project", cluster, LONG.format(150), store=finished.store)
     running = project.start("--retries", "0", "all_train")
     until(lambda: list(project.results.glob("experiments/*/*/0/.checkpoint.pt")), running)
     cluster.run("scancel", *cluster.queued())
@@ -180,7 +184,7 @@ def test_a_cancelled_training_resumes_from_its_last_epoch(cluster, finished, tmp
 
 
 def test_an_interrupt_cancels_the_jobs(cluster, finished, tmp_path):
-    project = OnSlurm(tmp_path / "project", cluster, LONG, store=finished.store)
+    project = OnSlurm(tmp_path / "project", cluster, LONG.format(3000), store=finished.store)
     running = project.start("all_train")
     until(cluster.queued, running)
     running.send_signal(signal.SIGINT)
