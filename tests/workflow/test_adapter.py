@@ -1,15 +1,21 @@
 """The adapter: what every script does around the library call."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from conftest import ROOT
 
 from adapter import Job
 from graft.config.stages import Stage
 from graft.core import devices, instructions, seals
 from graft.core.errors import GraftError
+
+SCRIPTS = ROOT / "workflow/scripts"
 
 
 class Example(Stage):
@@ -111,3 +117,12 @@ def test_a_gpu_that_is_not_there_is_reported(snakemake, capsys, monkeypatch):
     with pytest.raises(SystemExit), Job(snakemake, Example):
         pytest.fail("the body must not run")
     assert "no CUDA GPU" in capsys.readouterr().err
+
+
+def test_the_peak_of_a_job_is_not_that_of_the_process_that_started_it():
+    held = b"x" * 600_000_000
+    code = "import adapter; print(adapter._peak_memory())"
+    printed = subprocess.check_output(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(SCRIPTS)}, text=True
+    )
+    assert 10 < int(printed) < len(held) // 2**20

@@ -229,8 +229,7 @@ def recipe(stage, settings_of):
             wildcards=given,
             settings=chosen,
             inputs={
-                role: _role(item, wildcards)
-                for role, item in rule_of(stage).input._allitems()
+                role: _role(item, wildcards) for role, item in rule_of(stage).input._allitems()
             },
             code=code,
             lock=LOCK,

@@ -22,9 +22,7 @@ rule train:
         # Where training logs live does not change the model.
         ledger=json.dumps(stages.live_tracking(settings)),
         # Each process has a whole network.
-        mem_mb=lambda w, attempt: (
-            8000 * attempt * plan.training_processes(settings, w.mode)
-        ),
+        mem_mb=lambda w, attempt: (8000 * attempt * plan.training_processes(settings, w.mode)),
         runtime=growing(480),
         gpu=lambda w: gpus * plan.training_processes(settings, w.mode),
     params:

@@ -6,6 +6,7 @@ rule's log, turns a GraftError into one sentence, and seals the outputs.
 
 import contextlib
 import json
+import re
 import resource
 import sys
 import time
@@ -155,7 +156,7 @@ class Job(Generic[S]):
             run={
                 "started": self._began.isoformat(timespec="milliseconds"),
                 "seconds": round(time.perf_counter() - self._started, 3),
-                "peak_memory_mb": max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))),
+                "peak_memory_mb": _peak_memory(),
                 "threads": self.threads,
                 "reproducible": self.recipe["settings"].get("reproducible"),
                 "cpu": instructions.cpu()._asdict(),
@@ -171,6 +172,15 @@ class Job(Generic[S]):
         sys.exit(1)
 
 
-def _peak(who: int) -> int:
-    """Peak memory in MB, of several processes that of the largest."""
-    return resource.getrusage(who).ru_maxrss // 1024
+def _peak_memory() -> int:
+    """Peak memory in MB, of several processes that of the largest.
+
+    Linux counts in `ru_maxrss` what Snakemake had when it forked the job, and in `VmHWM` (proc(5))
+    what the job's own program has had.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        own = int(re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)[1])
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
