@@ -35,3 +35,13 @@ def test_the_last_sentence_on_a_job_without_memory_says_how_to_give_more():
     )
     failed.restart_times = 2
     assert "more" not in cluster._sentence(failed, "ended job 7 with TIMEOUT", "TIMEOUT")
+
+
+def test_a_job_that_fails_by_itself_is_not_reported_with_the_reason_of_an_earlier_attempt():
+    # Jobs are compared by identity, as in Snakemake.
+    failed = type("One", (Job,), {"__hash__": object.__hash__})(**vars(job("train")))
+    ended = {}
+    for msg, expected in (("SLURM status is: 'TIMEOUT'", 1), (None, 0)):
+        given = SimpleNamespace(job=failed, external_jobid="7", aux=None)
+        cluster._print_job_error(None, lambda *_, **options: None, ended, given, msg=msg)
+        assert len(ended) == expected

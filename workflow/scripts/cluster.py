@@ -67,9 +67,12 @@ def _watched() -> dict[Any, str]:
 
 def _has_accounting() -> bool:
     """Whether Slurm keeps records of jobs; True if that cannot be asked."""
-    asked = subprocess.run(
-        ["scontrol", "show", "config"], capture_output=True, text=True, check=False
-    )
+    try:
+        asked = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return True
     return not re.search(r"^AccountingStorageType\s*=\s*.*none$", asked.stdout, re.MULTILINE)
 
 
@@ -120,6 +123,7 @@ def _print_job_error(
 ) -> None:
     """Print why a job failed, also that of a group, of which Snakemake drops the message."""
     job = job_info.job
+    ended.pop(job, None)  # of an earlier attempt
     if state := STATE.search(msg or ""):
         reason = "OUT_OF_MEMORY" if _lacked_memory(job_info) else state[1]
         ended[job] = _sentence(job, f"ended job {job_info.external_jobid} with {reason}", reason)
@@ -148,8 +152,8 @@ def _sentence(job: Any, event: str, state: str | None = None) -> str:
         f"graft {', '.join(rules)}: Slurm {event} (attempt {job.attempt} of "
         f"{job.restart_times + 1}, {given})."
     )
-    if job.attempt <= job.restart_times or state not in MORE:
+    name = MORE.get(state or "")
+    if job.attempt <= job.restart_times or name is None or had[name] is None:
         return sentence
-    name = MORE[state]
     options = " ".join(f"{rule}:{name}={2 * had[name]}" for rule in rules)
     return f"{sentence} Give it more: --set-resources {options}"

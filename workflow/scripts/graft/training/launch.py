@@ -1,7 +1,7 @@
 """Running a training by several processes, which torch's distributed launcher starts.
 
 The launcher (that of `torchrun`) starts the ranks on this machine, ends all when one fails, and
-tells which. The process that calls `run` waits for them: it computes nothing itself.
+names it. The process that calls `run` waits for them: it computes nothing itself.
 """
 
 import contextlib
@@ -133,10 +133,10 @@ def _cause(folder: Path, ended: Mapping[int, int], processes: int) -> Exception:
     """
     files = sorted(folder.glob("error-*"), key=lambda path: path.stat().st_mtime_ns)
     errors = [pickle.loads(path.read_bytes()) for path in files]
-    told = [error for error in errors if isinstance(error, GraftError | OSError)]
+    known = [error for error in errors if isinstance(error, GraftError | OSError)]
     killed = {r: -code for r, code in ended.items() if code < 0 and code != -signal.SIGTERM}
-    if told or (errors and not killed):
-        return (told or errors)[0]
+    if known or (errors and not killed):
+        return (known or errors)[0]
     number, code = min((killed or ended).items())
     how = signal.Signals(abs(code)).name if killed or code < 0 else f"exit code {code}"
     return GraftError(
