@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,11 @@ from sklearn.preprocessing import StandardScaler
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from projects import project_in  # noqa: E402
+
 from graft.images.packs import open_parts  # noqa: E402
 
 OVERLAY = Path(__file__).with_suffix(".yaml")
-COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
 PAIRS = (
     "lfw:imagenet",
     "fer2013:imagenet",
@@ -71,10 +71,7 @@ def main() -> None:
 
 def _run(folder: Path, pairs: list, seeds: int, overlays: list[Path]) -> None:
     """The workflow, with experiments that set a data set and a source."""
-    folder.mkdir()
-    for item in COPIED:
-        copy = shutil.copytree if (ROOT / item).is_dir() else shutil.copy2
-        copy(ROOT / item, folder / item)
+    project_in(folder)
     if (shared := ROOT.parent / "shared").exists():
         (folder.parent / "shared").symlink_to(shared)
     experiments = {

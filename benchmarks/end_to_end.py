@@ -33,21 +33,17 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import machine  # noqa: E402
+from projects import project_in  # noqa: E402
 
 from graft.images.packs import open_parts  # noqa: E402
 
-COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
 WEIGHTS = ROOT.parent / "shared/data/weights/squeezenet1_1_imagenet_features.pth"
 SPLITS = ("train", "val", "test")
 
 
 def prepare(folder: Path, seeds: int, epochs: int) -> Path:
     """A project with packs, and the same pictures as JPEG files below `faces`."""
-    project = folder / "project"
-    project.mkdir()
-    for item in COPIED:
-        copy = shutil.copytree if (ROOT / item).is_dir() else shutil.copy2
-        copy(ROOT / item, project / item)
+    project = project_in(folder / "project")
     (folder / "shared").symlink_to(ROOT.parent / "shared")
     train = {"epochs": epochs, "patience": None, "lr": 0.001, "tune": {}}
     experiment = {

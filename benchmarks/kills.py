@@ -10,7 +10,6 @@ other half the workflow alone, whose jobs live on. Exits with 1 if any result di
 import argparse
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from projects import project_in
+
 ROOT = Path(__file__).parent.parent
-COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
 
 
 def main() -> int:
@@ -48,14 +48,6 @@ def main() -> int:
         same = [sys.executable, ROOT / "workflow/scripts/same.py"]
         folders = ["whole/results", "killed/results"]
         return subprocess.run([*same, *folders], cwd=folder, check=False).returncode
-
-
-def project_in(folder: Path) -> Path:
-    folder.mkdir()
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
-    return folder
 
 
 def _run(folder: Path, configfile: Path | None, *arguments: str) -> subprocess.Popen:

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from projects import project_in
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "workflow" / "scripts"
-COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
 QUIET = ("--dry-run", "--quiet", "rules", "progress", "--cores", "1", "--configfile", "plan.yaml")
 PLAN, STAND_IN, PROFILE = "--plan", "--write-stand-ins", "--profile"
 
@@ -55,11 +55,9 @@ def overlay(parts: int, experiments: int, modes: list[str], seeds: int) -> dict[
     }
 
 
-def project_in(folder: Path, config: dict[str, Any]) -> Path:
-    folder.mkdir()
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
+def configured(folder: Path, config: dict[str, Any]) -> Path:
+    """A project whose overlay `plan.yaml` is the config."""
+    project_in(folder)
     (folder / "plan.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder
 
@@ -187,7 +185,7 @@ def is_ours(file: str, name: str) -> bool:
 def row(folder: Path, arguments: argparse.Namespace, parts: int, experiments: int) -> str:
     """A row of the table."""
     config = overlay(parts, experiments, arguments.modes, arguments.seeds)
-    project = project_in(folder / f"{parts}-{experiments}", config)
+    project = configured(folder / f"{parts}-{experiments}", config)
     planned(project, "-m", "snakemake", *QUIET)  # fills the memory of the code's digests
     seconds, jobs = plan(project, arguments.repeats)
     _, printed = planned(project, here(), PROFILE)

@@ -36,11 +36,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 import machine  # noqa: E402
+from projects import project_in  # noqa: E402
 
 from graft.core import seals  # noqa: E402
 from graft.core.files import sha256  # noqa: E402
 
-COPIED = ("Snakefile", "workflow", "config", "profiles", "envs")
 SIDE, CLASSES = 64, 10
 SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
 Stages = dict[str, dict[str, float]]
@@ -98,14 +98,6 @@ def overlay(archive: Path, count: int, part: int) -> dict[str, Any]:
 def faces(people: int) -> dict[str, Any]:
     render = {"kind": "wiki", "people": people, "seed": 1}
     return {"datasets": {"portraits": {"files": {"wiki_crop.tar": {"render": render}}}}}
-
-
-def project_in(folder: Path) -> Path:
-    folder.mkdir()
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
-    return folder
 
 
 def run(project: Path, config: dict[str, Any], *targets: str) -> Stages:
