@@ -55,10 +55,11 @@ def write_pack(folder, name, seeds, *, grid=GRID):
     table = pd.DataFrame(regions, columns=columns)
     crops, made = folder / f"{name}-crops.h5", folder / f"{name}.h5"
     cropper = crop.Cropper(SIDE, kind="patches")
-    crop.extract(pd.DataFrame(rows), {path.name: path}, crops, cropper, recipe={})
+    counted = crop.extract(pd.DataFrame(rows), {path.name: path}, crops, cropper, recipe={})
     pack.write(
         crops,
         made,
+        kept=counted["kept"],
         packed_size=SIDE,
         classes=CLASSES,
         multi=True,

@@ -30,7 +30,7 @@ def write_crops(path, count, *, size=24, seed=0, labels=("female", "male"), pref
 def write_pack(folder, count, *, seed=0, classes=("female", "male"), **options):
     crops, pack = folder / f"crops-{seed}.h5", folder / f"pack-{seed}.h5"
     images = write_crops(crops, count, seed=seed)
-    settings = {"packed_size": 24, "recipe": {"stage": "pack"}} | options
+    settings = {"kept": count, "packed_size": 24, "recipe": {"stage": "pack"}} | options
     counts = packing.write(crops, pack, classes=list(classes), **settings)
     return pack, images, counts
 
@@ -58,9 +58,8 @@ def test_the_memory_of_packing_does_not_grow_with_the_pictures(tmp_path):
         crops = tmp_path / f"{count}.h5"
         write_crops(crops, count, size=64)
         tracemalloc.start()
-        packing.write(
-            crops, tmp_path / "p.h5", packed_size=64, classes=["female", "male"], recipe={}
-        )
+        settings = {"kept": count, "packed_size": 64, "classes": ["female", "male"]}
+        packing.write(crops, tmp_path / "p.h5", recipe={}, **settings)
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     added = (most[1] - most[0]) / (6 * packing.CHUNK)
@@ -76,6 +75,12 @@ def test_labels_are_positions_in_the_given_classes(tmp_path):
 def test_a_label_outside_the_classes_is_refused(tmp_path):
     with pytest.raises(GraftError, match=r"crops-0\.h5: the label 'male' is none of the 1 classes"):
         write_pack(tmp_path, 4, classes=("female",))
+    assert [path.name for path in tmp_path.iterdir()] == ["crops-0.h5"]
+
+
+def test_a_file_with_fewer_crops_than_were_kept_is_refused(tmp_path):
+    with pytest.raises(GraftError, match=r"crops-0\.h5: it has 4 of the 5 crops that were kept"):
+        write_pack(tmp_path, 4, kept=5)
     assert [path.name for path in tmp_path.iterdir()] == ["crops-0.h5"]
 
 

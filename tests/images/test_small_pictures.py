@@ -21,10 +21,12 @@ def packed(folder, archives, layout, label, size, **options):
     pictures = {}
     for split in SPLITS:
         rows = part_of(frame, split, 0)
-        crop.extract(rows, archives, folder / "f.h5", crop.Cropper(size), recipe={})
+        cropper = crop.Cropper(size)
+        counted = crop.extract(rows, archives, folder / "f.h5", cropper, recipe={})
         pack.write(
             folder / "f.h5",
             folder / "p.h5",
+            kept=counted["kept"],
             packed_size=size,
             classes=build.classes(counts["splits"]),
             recipe={},

@@ -88,6 +88,7 @@ def test_the_crops_become_a_pack(extracted, tmp_path):
     with hdf5.open(path, "crop") as file:
         classes = sorted(set(hdf5.read_strings(file, "label").tolist()))
     options = {"packed_size": 64, "grayscale": True, "equalize": True, "recipe": {}}
+    options["kept"] = counted["kept"]
     packed = packing.write(path, tmp_path / "pack.h5", classes=classes, **options)
     pack = packs.Pack(tmp_path / "pack.h5")
     assert packed["rows"] == len(pack) == counted["kept"]

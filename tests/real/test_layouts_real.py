@@ -75,12 +75,13 @@ def test_mnist_is_whole_and_its_validation_split_comes_out_of_train(mnist, struc
 def test_mnists_pictures_reach_the_packs_unchanged(mnist, structured, tmp_path):
     frame, counts = structured
     rows = part_of(frame, "val", 0).head(1000)
-    crop.extract(rows, mnist, tmp_path / "f.h5", crop.Cropper(28), recipe={})
+    counted = crop.extract(rows, mnist, tmp_path / "f.h5", crop.Cropper(28), recipe={})
     classes = build.classes(counts["splits"])
     assert classes == list("0123456789")
     pack.write(
         tmp_path / "f.h5",
         tmp_path / "p.h5",
+        kept=counted["kept"],
         packed_size=28,
         classes=classes,
         grayscale=True,

@@ -322,7 +322,7 @@ def test_contact_sheet_has_a_cell_per_picture():
 
 def test_the_most_confident_mistakes_are_shown_or_their_absence(tmp_path):
     pack = pack_of_test_rows(tmp_path / "test-00.h5")
-    samples = Samples({}, {}, {}, [], [pack])
+    samples = Samples({}, {}, 4, [], [pack])
     right = replace(result(tmp_path / "right.csv", RIGHT), gathered=samples)
     assert _texts(mistakes.draw(right)) == ["No mistakes on the test rows."]
     wrong = replace(result(tmp_path / "wrong.csv", RIGHT[::-1]), gathered=samples)

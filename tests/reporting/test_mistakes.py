@@ -23,7 +23,7 @@ def written(path, *runs, pack):
     for run in runs:
         fits |= run.fits
         predictions |= run.predictions
-    samples = Samples({}, {}, {}, [], [pack])
+    samples = Samples({}, {}, 4, [], [pack])
     mistakes.write(Results(fits, {}, {}, predictions, {}, gathered=samples), path)
     return json.loads(path.read_text(encoding="utf-8"))
 

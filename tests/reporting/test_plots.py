@@ -162,7 +162,7 @@ def test_notes_on_how_samples_were_read_come_first(tmp_path):
     noted = replace(
         result(tmp_path / "a.csv", RIGHT),
         comparison={"n_samples": 4, "modes": {}},
-        gathered=Samples(structure, {}, {}, [], []),
+        gathered=Samples(structure, {}, 0, [], []),
     )
     first, *_, last = noted.caveats()
     assert first == notes[0] and last.startswith("The split is uneven: test has 0")

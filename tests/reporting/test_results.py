@@ -24,7 +24,7 @@ CROPS = {"test-00": {"rows": 5, "kept": 4, "dropped": {"no_face": 1}}}
     ],
 )
 def test_a_lost_sample_is_noticed_wherever_it_is_lost(crops, packed, predicted, lost):
-    samples = Samples(STRUCTURE, crops, {"test-00": {"rows": packed}}, [], [])
+    samples = Samples(STRUCTURE, crops, packed, [], [])
     metrics = {("m", 0): {"n": predicted}}
     results = Results({}, {}, metrics, {}, {}, title="x", gathered=samples)
     refused = pytest.raises(GraftError, match=lost) if lost else contextlib.nullcontext()
@@ -99,12 +99,12 @@ DROPS = {
     "of stages and reasons to come": (
         {
             "data_file": [seal("structure", {"of_the_future": 1})],
-            "packs": [seal("pack", {"all_black": 2}, "val-00")],
+            "test_packs": [seal("pack", {"all_black": 2}, "test-01") | {"rows": 1}],
             "sieves": [seal("sieve", {"blurred": 3}, "test-00")],
         },
         [
             ("structure", "of_the_future", {"": 1}),
-            ("pack", "all_black", {"val": 2}),
+            ("pack", "all_black", {"test": 2}),
             ("sieve", "blurred", {"test": 3}),
         ],
     ),
@@ -119,7 +119,7 @@ DROPS = {
 @pytest.mark.parametrize("kind", DROPS)
 def test_what_was_dropped_is_read_from_whatever_stage_counts_it(kind):
     records, expected = DROPS[kind]
-    empty = {"data_file": [seal("structure", {})], "crops": [], "packs": []}
+    empty = {"data_file": [seal("structure", {})], "crops": [], "test_packs": []}
     records = empty | records
     files = {role: [Path(f"{n}") for n in range(len(found))] for role, found in records.items()}
     found = Samples.gather(files, records).drops()
@@ -130,7 +130,7 @@ def test_what_was_dropped_is_read_from_whatever_stage_counts_it(kind):
 def test_notes_of_the_structure_stage_are_caveats(tmp_path):
     run = result(tmp_path / "a.csv", RIGHT)
     structure = STRUCTURE | {"notes": ["2 samples stay (conflicts.csv)."]}
-    samples = Samples(structure, {}, {}, [], [])
+    samples = Samples(structure, {}, 0, [], [])
     comparison = {"metric": "accuracy", "pairs": [], "modes": {}, "n_groups": 4, "level": 0.95}
     found = replace(run, gathered=samples, comparison=comparison | {"n_samples": 4}).caveats()
     assert found[0] == "2 samples stay (conflicts.csv)."

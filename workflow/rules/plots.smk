@@ -11,7 +11,7 @@ rule plots:
             f"{DATA}/data_file.csv".format(dataset=settings.experiments[w.experiment].dataset)
         ),
         crops=over_parts(f"{DATA}/crops/{{part}}.h5"),
-        packs=over_parts(f"{DATA}/packs/{{part}}.h5"),
+        test_packs=over_parts(f"{DATA}/packs/{{part}}.h5", "test"),
     output:
         **{
             figure: report(

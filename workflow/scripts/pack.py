@@ -10,6 +10,7 @@ with Job(snakemake, stages.PackSettings) as job:
     job.results = pack.write(
         job.input("crops"),
         job.outputs.pack,
+        kept=job.record("crops")["kept"],
         classes=build.classes(job.record("data_file")["splits"]),
         multi=settings.multi,
         patches=settings.patches,

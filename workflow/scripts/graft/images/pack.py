@@ -32,6 +32,7 @@ def write(
     crops: Path,
     destination: Path,
     *,
+    kept: int,
     packed_size: int,
     classes: Sequence[str],
     multi: bool = False,
@@ -43,17 +44,21 @@ def write(
 ) -> Counts:
     """Write the pack of a part's crops; each picture is prepared by `prepare`.
 
-    multi: whether a label holds any number of classes (see `label_sets`). regions: where objects
-    are, as `datasets.regions.read` returns them; a class of which a picture shows only difficult
-    ones is LEFT_OUT. patches: with them, the pictures and their patches are written too.
+    kept: the number of crops that the crop stage counted. multi: whether a label holds any number
+    of classes (see `label_sets`). regions: where objects are, as `datasets.regions.read` returns
+    them; a class of which a picture shows only difficult ones is LEFT_OUT. patches: with them, the
+    pictures and their patches are written too.
 
-    Raises GraftError for a damaged file of crops and for a label that is not in `classes`.
+    Raises GraftError for a damaged or incomplete file of crops and for a label that is not in
+    `classes`.
     """
     with hdf5.open(crops, "crop") as source:
         pictures = hdf5.memmap(source["images"], "crop")
         listed = hdf5.read_strings(source, "label").tolist()
         sample_ids = hdf5.read_strings(source, "sample_id").tolist()
         groups = hdf5.read_strings(source, "group").tolist()
+    if len(listed) != kept:
+        raise damaged(crops, f"it has {len(listed)} of the {kept} crops that were kept", "crop")
     named = [names(label) if multi else [label] for label in listed]
     if unknown := sorted({name for held in named for name in held} - set(classes)):
         problem = f"the label {unknown[0]!r} is none of the {len(classes)} classes in data_file.csv"

@@ -46,7 +46,8 @@ class Samples:
 
     structure: Record
     crops: dict[str, Record]
-    packs: dict[str, Record]
+    tested: int
+    """Packed test pictures."""
     crop_files: list[Path]
     test_packs: list[Path]
     counted: Sequence[Record] = ()
@@ -54,16 +55,14 @@ class Samples:
 
     @classmethod
     def gather(cls, files: Files, records: Records) -> "Samples":
-        """From the roles `data_file`, `crops` and `packs`."""
+        """From the roles `data_file`, `crops` and `test_packs`."""
         crops = {wildcard(record, "part"): record for record in records["crops"]}
-        packs = {wildcard(record, "part"): record for record in records["packs"]}
-        parts = zip(files["packs"], packs, strict=True)
         return cls(
             structure=records["data_file"][0],
             crops=crops,
-            packs=packs,
+            tested=sum(record["rows"] for record in records["test_packs"]),
             crop_files=files["crops"],
-            test_packs=[path for path, part in parts if part.startswith("test")],
+            test_packs=files["test_packs"],
             counted=[
                 record
                 for role in records.values()
@@ -257,10 +256,9 @@ class Results:
         for part, counted in crops.items():
             after = counted["kept"] + sum(counted["dropped"].values())
             equal(f"{name} {part}", "rows", counted["rows"], "kept and dropped crops", after)
-        packed = {part: counted["rows"] for part, counted in self.samples.packs.items()}
-        for part, number in packed.items():
-            equal(f"{name} {part}", "kept crops", crops[part]["kept"], "packed pictures", number)
-        tested = sum(number for part, number in packed.items() if part.startswith("test"))
+        kept = sum(part["kept"] for name, part in crops.items() if name.startswith("test-"))
+        tested = self.samples.tested
+        equal(f"{name} test", "kept crops", kept, "packed pictures", tested)
         for (mode, seed), run in self.metrics.items():
             where = f"{name} {mode} {seed}"
             equal(where, "packed test pictures", tested, "predictions", run["n"])
