@@ -8,7 +8,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from timm.models import group_parameters
 from torch import fx, nn
 
 from graft.models.cuts import Cut, Traced
@@ -98,6 +97,8 @@ def _depths(traced: Traced, blocks: Mapping[str, fx.Node]) -> dict[fx.Node, int]
         places = [traced.place[end] for end in blocks.values()]
         last = max(len(places) - 1, 0)
         return {n: min(bisect_left(places, place), last) for n, place in traced.place.items()}
+    from timm.models import group_parameters
+
     groups = group_parameters(network, network.group_matcher(coarse=False), reverse=True)
     depths, depth = {}, 0
     for node in traced.nodes:

@@ -10,13 +10,15 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Exact types: a subclass may compute its weights from the ones that it holds.
-_CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-_ROUNDED = (*_CONVOLUTIONS, nn.Linear)
+# Exact types: a subclass may compute its weights from the ones that it holds. By name, because
+# importing timm takes a second.
+_CONVOLUTIONS = ("torch.nn.modules.conv.Conv2d", "timm.layers.conv2d_same.Conv2dSame")
+_ROUNDED = (*_CONVOLUTIONS, "torch.nn.modules.linear.Linear")
+_WITH_ACTIVATION = "timm.layers.norm_act.BatchNormAct2d"
+_NORMALISATIONS = ("torch.nn.modules.batchnorm.BatchNorm2d", _WITH_ACTIVATION)
 
 
 Prepared = Callable[[torch.Tensor], torch.Tensor]
@@ -57,17 +59,18 @@ def fold_batch_norms(network: fx.GraphModule) -> None:
         norm = network.get_submodule(node.target)
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue
-        if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d):
+        if _type(norm) not in _NORMALISATIONS:
             continue
         before = node.args[0]
         if before.op != "call_module" or calls[before.target] > 1 or len(before.users) > 1:
             continue
         convolution = network.get_submodule(before.target)
-        if not isinstance(convolution, nn.Conv2d) or type(convolution) not in _CONVOLUTIONS:
+        if not isinstance(convolution, nn.Conv2d) or _type(convolution) not in _CONVOLUTIONS:
             continue
         network.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
-        if isinstance(norm, BatchNormAct2d):
-            network.set_submodule(node.target, nn.Sequential(norm.drop, norm.act))
+        if _type(norm) == _WITH_ACTIVATION:
+            kept = nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
+            network.set_submodule(node.target, kept)
         else:
             node.replace_all_uses_with(before)
             network.graph.erase_node(node)
@@ -78,5 +81,9 @@ def fold_batch_norms(network: fx.GraphModule) -> None:
 def round_weights(network: nn.Module) -> None:
     """Round the weights of convolutions and linear layers to bf16, in place."""
     for layer in network.modules():
-        if type(layer) in _ROUNDED:
+        if _type(layer) in _ROUNDED:
             layer.to(torch.bfloat16)
+
+
+def _type(layer: nn.Module) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import timm
 from torchvision.models import get_model_weights
 
 from graft.config.architectures import NAMED, TIMM
@@ -18,6 +17,8 @@ def timm_config(architecture: str) -> Any:
 
     Raises GraftError if timm has no such model or tag.
     """
+    import timm
+
     name = architecture.removeprefix(TIMM)
     model, _, tag = name.partition(".")
     if not timm.is_model(model):

@@ -5,15 +5,15 @@ that `config.architectures` lists end where their last block does.
 
 To add a network of your own: register a function that builds it below, and list its blocks in
 `config.architectures`. torchvision's and timm's need nothing.
+
+timm is imported where it is used: it takes a second, which jobs without its networks save.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import timm
 import torch
-from timm.layers import BatchNormAct2d, DropPath, get_notrace_functions, get_notrace_modules
 from torch import nn
 from torchvision import models
 from torchvision.models.vgg import cfgs, make_layers
@@ -85,6 +85,9 @@ def _torchvision(architecture: str) -> nn.Module:
 
 
 def _timm(architecture: str, size: int | None) -> Traced:
+    import timm
+    from timm.layers import BatchNormAct2d, DropPath, get_notrace_functions, get_notrace_modules
+
     name = architecture.removeprefix(TIMM)
     try:
         network = timm.create_model(name, num_classes=0, **timm_options(architecture, size))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-import sklearn.metrics
 import torch
 from torch import nn
 from torch.nn import functional
@@ -121,6 +120,8 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
     NaN, or infinite, scores of a diverged network give 0; so do rows without any positive.
     """
+    import sklearn.metrics  # takes half a second, which training with one class a picture saves
+
     if not np.isfinite(scores).all():
         return 0.0
     values = []
