@@ -1,47 +1,39 @@
 """Inputs in MLflow: the same digest for the same bytes, whatever the mode, and counts by class."""
 
 import json
-from pathlib import PurePath
 
 import mlflow.data
 import numpy as np
 from mlflow.data.schema import TensorDatasetSchema
 from mlflow.types import Schema, TensorSpec
 
-from graft.reporting.inputs import Dataset, Input, of_run
+from graft.reporting.inputs import Input, of_run
+
+PICTURES = {
+    "train": {"sha256": "ab", "rows": 5, "classes": {"m": 3, "f": 2}},
+    "val": {"sha256": "ef", "rows": 2, "classes": {"m": 1, "f": 1}},
+    "test": {"sha256": "01", "rows": 4, "classes": {"m": 2, "f": 2}},
+}
 
 
-def pack(part, rows, classes, sha256="ab"):
-    """The seal of a pack."""
-    settings = {"packed_size": 32, "grayscale": True, "equalize": False}
-    recipe = {"wildcards": {"part": part}, "settings": settings}
-    outputs = {"pack": {"sha256": sha256}}
-    counts = dict(zip("mf", classes, strict=True))
-    return {"rows": rows, "classes": counts, "seal": {"recipe": recipe, "outputs": outputs}}
-
-
-PACKS = [
-    pack("train-00", 3, (1, 2)),
-    pack("train-01", 2, (2, 0), "cd"),
-    pack("val-00", 2, (1, 1), "ef"),
-    pack("test-00", 4, (2, 2), "01"),
-]
-
-
-def fit(*, train=5, source=()):
-    """The seal of a training."""
+def inputs(*, train=5, source=(), sha256="ab") -> dict[str, Input]:
+    """Of a run on so many training rows; source: the sha256 of its file."""
     files = ["results/sources/vgg.safetensors", "results/sources/vgg.seal.json"]
     recipe = {
-        "settings": {"backbone": {"architecture": "vgg_mini"}},
+        "settings": {
+            "backbone": {"architecture": "vgg_mini"},
+            "preparation": {"pack": {"packed_size": 32, "grayscale": True}},
+        },
         "inputs": {"source": files if source else []},
     }
-    seal = {"recipe": recipe, "inputs": {"source": list(source)}}
-    return {"samples": {"train": train, "val": 2}, "seal": seal}
-
-
-def inputs(packs=PACKS, **about) -> dict[str, Input]:
-    dataset = Dataset("faces", PurePath("results/data/faces/packs"), packs)
-    return {item.use: item for item in of_run(fit(**about), 4, dataset, "vgg")}
+    pictures = {**PICTURES, "train": {**PICTURES["train"], "sha256": sha256}}
+    fit = {
+        "samples": {"train": train, "val": 2},
+        "pictures": {split: pictures[split] for split in ("train", "val")},
+        "seal": {"recipe": recipe, "inputs": {"source": list(source)}},
+    }
+    measured = {"n": 4, "pictures": {"test": pictures["test"]}}
+    return {item.use: item for item in of_run(fit, measured, "faces", "vgg")}
 
 
 def test_the_splits_have_their_counts_and_a_digest_of_their_own():
@@ -57,8 +49,7 @@ def test_the_splits_have_their_counts_and_a_digest_of_their_own():
 
 def test_a_digest_follows_the_bytes_and_the_rows_of_its_split():
     before = {use: item.digest for use, item in inputs().items()}
-    changed = [pack("train-00", 3, (1, 2), "xy"), *PACKS[1:]]
-    for after in (inputs(changed), inputs(train=4)):
+    for after in (inputs(sha256="xy"), inputs(train=4)):
         assert {use for use, item in after.items() if item.digest != before[use]} == {"training"}
     # Which rows were left out is not known here.
     assert inputs(train=4)["training"].profile == {"num_rows": 4}

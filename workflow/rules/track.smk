@@ -7,12 +7,6 @@ rule track:
         fits=over_sizes(f"{RUN}/history.csv"),
         models=over_sizes(f"{RUN}/model.safetensors"),
         predictions=over_sizes(f"{RUN}/predictions.csv"),
-        # What the pictures are, but not the pictures.
-        packs=lambda w: [
-            f"{DATA}/packs/{part}.seal.json".format(dataset=dataset)
-            for dataset in [settings.experiments[w.experiment].dataset]
-            for part in plan.parts(settings, dataset)
-        ],
         comparison=sealed(f"{EXPERIMENT}/comparison.csv"),
         plots=sealed(
             [f"{EXPERIMENT}/plots/{name}" for name in PLOTS],

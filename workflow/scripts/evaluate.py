@@ -5,6 +5,7 @@ from graft.config import stages
 from graft.core.files import atomic
 from graft.evaluation import evaluate
 from graft.evaluation.predictions import read_predictions, write_predictions
+from graft.images import provenance
 
 with Job(snakemake, stages.EvaluateSettings) as job:
     settings = job.settings
@@ -28,3 +29,4 @@ with Job(snakemake, stages.EvaluateSettings) as job:
         seed=settings.seed,
         level=settings.level,
     )
+    job.results["pictures"] = {"test": provenance.of_split(job.records["test"])}

@@ -6,6 +6,7 @@ from adapter import Job
 from graft.config import stages
 from graft.config.plan import read_cut
 from graft.core import devices
+from graft.images import provenance
 from graft.training import features
 
 with Job(snakemake, stages.FeaturesSettings) as job:
@@ -26,3 +27,4 @@ with Job(snakemake, stages.FeaturesSettings) as job:
     else:
         is_dense = settings.patches == "dense"
         job.results = features.extract_patches(*places, is_dense=is_dense, **options)
+    job.results["pictures"] = provenance.of_part(job.record("pack"))

@@ -1,12 +1,10 @@
 """Record an experiment in MLflow: one parent run, one child run per mode and seed."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from adapter import Job
 from graft.config import reports
 from graft.reporting import track
-from graft.reporting.inputs import Dataset
 from graft.reporting.results import by_experiment
 from graft.reporting.runs import Runs
 
@@ -15,8 +13,6 @@ with Job(snakemake, reports.TrackSettings) as job:
     name = job.wildcards["experiment"]
     sizes = by_experiment(job.inputs, job.records)
     own = replace(sizes[name], comparison=job.record("comparison"))
-    packs = Path(job.recipe["inputs"]["packs"][0]).parent
-    dataset = Dataset(settings.dataset, packs, job.records["packs"])
     job.results = track.record(
         Runs(settings.tracking_uri, name=settings.experiment),
         name,
@@ -24,6 +20,6 @@ with Job(snakemake, reports.TrackSettings) as job:
         {
             path: child
             for results in sizes.values()
-            for path, child in track.children(results, settings, dataset).items()
+            for path, child in track.children(results, settings).items()
         },
     )

@@ -5,6 +5,7 @@ from functools import partial
 from adapter import Job
 from graft.config import stages
 from graft.core.errors import GraftError
+from graft.images import provenance
 from graft.training import launch, train
 from graft.training.live import Live
 
@@ -37,4 +38,7 @@ with Job(snakemake, stages.TrainSettings) as job:
         job.results = launch.run(
             training, job.settings.processes, job.settings.device, live.log_epoch
         )
+    job.results["pictures"] = {
+        split: provenance.of_split(job.records[split]) for split in ("train", "val")
+    }
 train.checkpoint_of(job.outputs.model).unlink(missing_ok=True)

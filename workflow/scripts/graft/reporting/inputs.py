@@ -4,12 +4,12 @@ Digests come from seals, so they are equal where the bytes are, in every experim
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from graft.core.files import JsonValue, digest
-from graft.reporting.results import Record, wildcard
+from graft.images.provenance import Pictures
+from graft.reporting.results import Record
 from graft.reporting.runs import mlflow_module
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 USES = {"train": "training", "val": "validation", "test": "test"}
 """Split -> MLflow's word for its use."""
+
+PLACE = "results/data/{dataset}/packs"
+"""The folder of a data set's packs, relative to the working directory."""
 
 SOURCE = "source"
 LENGTH = 16
@@ -61,47 +64,39 @@ class Input(NamedTuple):
         return json.dumps({"mlflow_tensorspec": specs})
 
 
-class Dataset(NamedTuple):
-    """A data set: the folder of its packs, relative to the working directory, and their seals."""
-
-    name: str
-    place: PurePath
-    packs: Sequence[Record]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(side, side, channels) of its pictures."""
-        settings = self.packs[0]["seal"]["recipe"]["settings"]
-        side = settings["packed_size"]
-        return side, side, 1 if settings["grayscale"] else 3
-
-    def split(self, split: str, rows: int) -> Input:
-        """One split, of which a run used so many rows."""
-        parts = [pack for pack in self.packs if wildcard(pack, "part").startswith(f"{split}-")]
-        profile: dict[str, JsonValue] = {"num_rows": rows}
-        if rows == sum(part["rows"] for part in parts):
-            classes = parts[0]["classes"]
-            profile["classes"] = {name: sum(p["classes"][name] for p in parts) for name in classes}
-        # With fewer rows it is another data set.
-        sha256 = [part["seal"]["outputs"]["pack"]["sha256"] for part in parts]
-        name = digest([sha256, rows])[:LENGTH]
-        return Input(self.name, name, USES[split], str(self.place), profile, self.shape)
-
-
-def of_run(fit: Record, tested: int, dataset: Dataset, source: str) -> list[Input]:
+def of_run(fit: Record, measured: Record, dataset: str, source: str) -> list[Input]:
     """The inputs of a run.
 
-    fit: its seal. tested: the number of test rows. source: the name of the source, which counts
-    only where its weights were transferred.
+    fit, measured: the seals of its training and of its evaluation. dataset, source: their names;
+    the source counts only where its weights were transferred.
     """
     seal = fit["seal"]
-    rows = {**fit["samples"], "test": tested}
-    about = {"architecture": seal["recipe"]["settings"]["backbone"]["architecture"]}
+    settings = seal["recipe"]["settings"]
+    rows = {**fit["samples"], "test": measured["n"]}
+    pictures = {**fit["pictures"], **measured["pictures"]}
+    about = {"architecture": settings["backbone"]["architecture"]}
     files = zip(seal["recipe"]["inputs"]["source"], seal["inputs"]["source"], strict=False)
     return [
-        *(dataset.split(split, rows[split]) for split in USES),
+        *(_split(dataset, split, rows[split], pictures[split], shape_of(fit)) for split in USES),
         *(
             Input(source, sha256[:LENGTH], SOURCE, file, {**about, "sha256": sha256})
             for file, sha256 in files
         ),
     ]
+
+
+def shape_of(fit: Record) -> tuple[int, int, int]:
+    """(side, side, channels) of the packed pictures of a training."""
+    pack = fit["seal"]["recipe"]["settings"]["preparation"]["pack"]
+    return pack["packed_size"], pack["packed_size"], 1 if pack["grayscale"] else 3
+
+
+def _split(
+    dataset: str, split: str, rows: int, pictures: Pictures, shape: tuple[int, int, int]
+) -> Input:
+    """A split, of which a run used so many rows; with fewer it is another data set."""
+    profile: dict[str, JsonValue] = {"num_rows": rows}
+    if rows == pictures["rows"]:
+        profile["classes"] = pictures["classes"]
+    name = digest([pictures["sha256"], rows])[:LENGTH]
+    return Input(dataset, name, USES[split], PLACE.format(dataset=dataset), profile, shape)

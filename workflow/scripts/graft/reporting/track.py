@@ -26,7 +26,7 @@ from graft.core.files import digest
 from graft.evaluation.metrics import over_seeds, scaled
 from graft.reporting import results as experiments
 from graft.reporting import tables
-from graft.reporting.inputs import Dataset, Input, of_run
+from graft.reporting.inputs import Input, of_run, shape_of
 from graft.reporting.logged_models import Model, Models
 from graft.reporting.results import Results
 from graft.reporting.runs import (
@@ -100,11 +100,7 @@ def parent(results: Results, settings: TrackSettings, plots: Sequence[Path]) -> 
     )
 
 
-def children(
-    results: Results,
-    settings: TrackSettings,
-    dataset: Dataset,
-) -> dict[str, tuple[str, Record]]:
+def children(results: Results, settings: TrackSettings) -> dict[str, tuple[str, Record]]:
     """The child runs, by name: `<mode>/<seed>`, after `train_<n>/` for a size."""
     children = {}
     for run, fit in results.fits.items():
@@ -112,17 +108,12 @@ def children(
         name = "/".join([*variant, run[0], str(run[1])])
         children[name] = (
             fit["seal"]["identity"],
-            _child(results, run, settings, dataset),
+            _child(results, run, settings),
         )
     return children
 
 
-def _child(
-    results: Results,
-    run: experiments.Run,
-    settings: TrackSettings,
-    dataset: Dataset,
-) -> Record:
+def _child(results: Results, run: experiments.Run, settings: TrackSettings) -> Record:
     fit, measured, history = results.fits[run], results.metrics[run], results.histories[run]
     seal = fit["seal"]
     began = datetime.fromisoformat(seal["run"]["started"]).timestamp()
@@ -130,7 +121,7 @@ def _child(
     best: dict = next(iter(chosen.to_dict("records")), {})
     made, model = None, results.predictions[run].with_name("model.safetensors")
     if settings.log_models:
-        made = Model(model, seal["outputs"]["model"]["sha256"], dataset.shape, fit["classes"])
+        made = Model(model, seal["outputs"]["model"]["sha256"], shape_of(fit), fit["classes"])
     return Record(
         params={
             "dataset": settings.dataset,
@@ -151,7 +142,7 @@ def _child(
         history=history,
         files={"": [results.predictions[run]]},
         times=(began, began + seal["run"]["seconds"]),
-        inputs=of_run(fit, measured["n"], dataset, settings.source),
+        inputs=of_run(fit, measured, settings.dataset, settings.source),
         model=made,
     )
 
