@@ -18,7 +18,7 @@ from graft.evaluation.metrics import measure
 from graft.evaluation.predictions import read_predictions
 from graft.reporting.figures import mistakes, reliability, style
 from graft.reporting.figures.confusion_matrices import confusion_matrices
-from graft.reporting.figures.contact_sheet import contact_sheet
+from graft.reporting.figures.contact_sheet import SHEET, contact_sheet, shares
 from graft.reporting.figures.dropped import dropped
 from graft.reporting.figures.learning_curves import learning_curves
 from graft.reporting.figures.learning_rates import learning_rates
@@ -306,6 +306,14 @@ def test_reliability_pools_the_seeds_each_at_its_own_temperature(tmp_path):
     # At that T all confidences are 1/2, and only one seed has a T.
     assert (list(scaled.get_xdata()), list(scaled.get_ydata())) == ([pytest.approx(0.5)], [0.0])
     assert "ECE 50.0 %; 50.0 % at T = 1000000000.00" in _texts(figure)
+
+
+def test_the_contact_sheet_is_shared_among_parts_of_all_splits():
+    assert shares(1) == [32] and shares(4) == [8] * 4 and shares(3) == [11, 11, 10]
+    for parts in (12, 20, 33, 1000):
+        found = shares(parts)
+        assert sum(found) == SHEET and max(found) - min(found) <= 1
+        assert any(found[-parts // 20 - 1 :])  # the last twentieth: test parts
 
 
 def test_contact_sheet_has_a_cell_per_picture():

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -19,11 +20,12 @@ SHEET = 32
 
 @FIGURES.register("contact_sheet")
 def draw(results: Results) -> Figure:
-    """The first crops of each part in turn: training, validation and test are all shown."""
+    """The first crops of parts of all splits."""
     pictures, labels = [], []
     files = results.samples.crop_files
-    share = -(-SHEET // len(files))
-    for path in files:
+    for path, share in zip(files, shares(len(files)), strict=True):
+        if not share:
+            continue
         with h5py.File(path) as file:
             pictures += list(file["images"][:share])
             labels += [label.decode() for label in file["label"][:share]]
@@ -32,7 +34,13 @@ def draw(results: Results) -> Figure:
             f"{results.title}: no face was detected in any picture. Check crop and detector of "
             "the data set."
         )
-    return contact_sheet(pictures[:SHEET], labels[:SHEET], title=results.title)
+    return contact_sheet(pictures, labels, title=results.title)
+
+
+def shares(parts: int) -> list[int]:
+    """How many crops of each part are on the sheet: as equal as they can be, SHEET in all."""
+    ends = [-(-SHEET * part // parts) for part in range(parts + 1)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 @style()
