@@ -154,3 +154,10 @@ def test_a_graph_that_holds_batch_normalisation_in_evaluation_is_refused():
 
     with pytest.raises(GraftError, match="in training"):
         certify(backbone, 64, ["blocks.2"], baked)
+
+
+def test_a_network_that_makes_a_buffer_anew_while_it_runs_is_refused():
+    """ConViT's distances, for pictures of another size; a recorded graph has the old ones."""
+    backbone = Backbone("timm/convit_tiny", size=96)
+    with pytest.raises(GraftError, match="convit_tiny cannot be cut at patch_embed: the output"):
+        certify(backbone, 96)

@@ -93,7 +93,7 @@ def _has_state(module: nn.Module) -> bool:
     return bool(module.state_dict()) or isinstance(module, nn.Dropout)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _evaluated(
     backbone: Backbone, module: Callable, pictures: torch.Tensor, buffers: Tensors
 ) -> torch.Tensor:
