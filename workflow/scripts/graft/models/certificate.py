@@ -93,7 +93,7 @@ def _has_state(module: nn.Module) -> bool:
     return bool(module.state_dict()) or isinstance(module, nn.Dropout)
 
 
-@torch.no_grad()
+@torch.no_grad()  # in inference mode, a buffer made anew could not be written to again
 def _evaluated(
     backbone: Backbone, module: Callable, pictures: torch.Tensor, buffers: Tensors
 ) -> torch.Tensor:
@@ -121,7 +121,11 @@ def _step(backbone: Backbone, module: Callable, pictures: torch.Tensor, buffers:
 def _restore(backbone: Backbone, buffers: Tensors) -> None:
     with torch.no_grad():
         for name, tensor in backbone.body.named_buffers():
-            tensor.copy_(buffers[name])
+            if tensor.shape == buffers[name].shape:
+                tensor.copy_(buffers[name])
+            else:  # its module has made it anew, for pictures of this size (timm's ConViT)
+                holder, _, field = name.rpartition(".")
+                backbone.body.get_submodule(holder)._buffers[field] = buffers[name].clone()
 
 
 def _equal(one: Tensors, other: Tensors) -> bool:
